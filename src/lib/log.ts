@@ -1,0 +1,11 @@
+/** What the code logs to. The format and the destination belong to observe/logger.ts. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same log under another scope, for example `dapr.runtime`. */
+  scoped(scope: string): Log;
+}
