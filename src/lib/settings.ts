@@ -87,7 +87,7 @@ const SUFFIX: Readonly<Record<string, number>> = {
 export function parseQuantity(value: string): number | undefined {
   const match = /^([+-]?\d+(?:\.\d+)?)([kMGT]i?|Ki)?$/.exec(value);
   const factor = match && SUFFIX[match[2] ?? ''];
-  return match && factor !== undefined ? Math.trunc(Number(match[1]) * factor) : undefined;
+  return match && factor != null ? Math.trunc(Number(match[1]) * factor) : undefined;
 }
 
 export type Schema = Readonly<Record<string, Setting<unknown>>>;
