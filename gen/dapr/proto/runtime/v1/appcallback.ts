@@ -60,6 +60,57 @@ export namespace TopicEventResponse_TopicEventResponseStatus {
   export type UNRECOGNIZED = typeof TopicEventResponse_TopicEventResponseStatus.UNRECOGNIZED;
 }
 
+export interface TopicEventCERequest {
+  id: string;
+  source: string;
+  type: string;
+  specVersion: string;
+  dataContentType: string;
+  data: Uint8Array;
+  extensions: { [key: string]: any } | undefined;
+}
+
+export interface TopicEventBulkRequestEntry {
+  entryId: string;
+  event:
+    | //
+    /** The payload of a raw subscription. */
+    { $case: "bytes"; value: Uint8Array }
+    | { $case: "cloudEvent"; value: TopicEventCERequest }
+    | undefined;
+  contentType: string;
+  metadata: { [key: string]: string };
+}
+
+export interface TopicEventBulkRequestEntry_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+export interface TopicEventBulkRequest {
+  id: string;
+  entries: TopicEventBulkRequestEntry[];
+  metadata: { [key: string]: string };
+  topic: string;
+  pubsubName: string;
+  type: string;
+  path: string;
+}
+
+export interface TopicEventBulkRequest_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+export interface TopicEventBulkResponseEntry {
+  entryId: string;
+  status: TopicEventResponse_TopicEventResponseStatus;
+}
+
+export interface TopicEventBulkResponse {
+  statuses: TopicEventBulkResponseEntry[];
+}
+
 export interface ListTopicSubscriptionsResponse {
   subscriptions: TopicSubscription[];
 }
@@ -317,6 +368,553 @@ export const TopicEventResponse: MessageFns<TopicEventResponse> = {
             }
 
             message.status = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventCERequest(): TopicEventCERequest {
+  return {
+    id: "",
+    source: "",
+    type: "",
+    specVersion: "",
+    dataContentType: "",
+    data: new Uint8Array(0),
+    extensions: undefined,
+  };
+}
+
+export const TopicEventCERequest: MessageFns<TopicEventCERequest> = {
+  encode(message: TopicEventCERequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.type !== "") {
+      writer.uint32(26).string(message.type);
+    }
+    if (message.specVersion !== "") {
+      writer.uint32(34).string(message.specVersion);
+    }
+    if (message.dataContentType !== "") {
+      writer.uint32(42).string(message.dataContentType);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(50).bytes(message.data);
+    }
+    if (message.extensions !== undefined) {
+      Struct.encode(Struct.wrap(message.extensions), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventCERequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventCERequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.specVersion = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.dataContentType = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.extensions = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkRequestEntry(): TopicEventBulkRequestEntry {
+  return { entryId: "", event: undefined, contentType: "", metadata: {} };
+}
+
+export const TopicEventBulkRequestEntry: MessageFns<TopicEventBulkRequestEntry> = {
+  encode(message: TopicEventBulkRequestEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entryId !== "") {
+      writer.uint32(10).string(message.entryId);
+    }
+    switch (message.event?.$case) {
+      case "bytes":
+        writer.uint32(18).bytes(message.event.value);
+        break;
+      case "cloudEvent":
+        TopicEventCERequest.encode(message.event.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message.contentType !== "") {
+      writer.uint32(34).string(message.contentType);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      TopicEventBulkRequestEntry_MetadataEntry.encode({ key: key as any, value }, writer.uint32(42).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkRequestEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkRequestEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entryId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.event = { $case: "bytes", value: reader.bytes() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.event = { $case: "cloudEvent", value: TopicEventCERequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            const entry5 = TopicEventBulkRequestEntry_MetadataEntry.decode(reader, reader.uint32());
+            if (entry5.value !== undefined) {
+              message.metadata[entry5.key] = entry5.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkRequestEntry_MetadataEntry(): TopicEventBulkRequestEntry_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const TopicEventBulkRequestEntry_MetadataEntry: MessageFns<TopicEventBulkRequestEntry_MetadataEntry> = {
+  encode(message: TopicEventBulkRequestEntry_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkRequestEntry_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkRequestEntry_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkRequest(): TopicEventBulkRequest {
+  return { id: "", entries: [], metadata: {}, topic: "", pubsubName: "", type: "", path: "" };
+}
+
+export const TopicEventBulkRequest: MessageFns<TopicEventBulkRequest> = {
+  encode(message: TopicEventBulkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    for (const v of message.entries) {
+      TopicEventBulkRequestEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      TopicEventBulkRequest_MetadataEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.topic !== "") {
+      writer.uint32(34).string(message.topic);
+    }
+    if (message.pubsubName !== "") {
+      writer.uint32(42).string(message.pubsubName);
+    }
+    if (message.type !== "") {
+      writer.uint32(50).string(message.type);
+    }
+    if (message.path !== "") {
+      writer.uint32(58).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entries.push(TopicEventBulkRequestEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = TopicEventBulkRequest_MetadataEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.metadata[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pubsubName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkRequest_MetadataEntry(): TopicEventBulkRequest_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const TopicEventBulkRequest_MetadataEntry: MessageFns<TopicEventBulkRequest_MetadataEntry> = {
+  encode(message: TopicEventBulkRequest_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkRequest_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkRequest_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkResponseEntry(): TopicEventBulkResponseEntry {
+  return { entryId: "", status: 0 };
+}
+
+export const TopicEventBulkResponseEntry: MessageFns<TopicEventBulkResponseEntry> = {
+  encode(message: TopicEventBulkResponseEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entryId !== "") {
+      writer.uint32(10).string(message.entryId);
+    }
+    if (message.status !== 0) {
+      writer.uint32(16).int32(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkResponseEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkResponseEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entryId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.status = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTopicEventBulkResponse(): TopicEventBulkResponse {
+  return { statuses: [] };
+}
+
+export const TopicEventBulkResponse: MessageFns<TopicEventBulkResponse> = {
+  encode(message: TopicEventBulkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.statuses) {
+      TopicEventBulkResponseEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TopicEventBulkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTopicEventBulkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.statuses.push(TopicEventBulkResponseEntry.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -745,6 +1343,18 @@ export const AppCallbackService = {
     responseSerialize: (value: TopicEventResponse): Buffer => Buffer.from(TopicEventResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TopicEventResponse => TopicEventResponse.decode(value),
   },
+  /** Hands a batch of events to the app. */
+  onBulkTopicEvent: {
+    path: "/dapr.proto.runtime.v1.AppCallback/OnBulkTopicEvent" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TopicEventBulkRequest): Buffer =>
+      Buffer.from(TopicEventBulkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TopicEventBulkRequest => TopicEventBulkRequest.decode(value),
+    responseSerialize: (value: TopicEventBulkResponse): Buffer =>
+      Buffer.from(TopicEventBulkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TopicEventBulkResponse => TopicEventBulkResponse.decode(value),
+  },
 } as const;
 
 export interface AppCallbackServer extends UntypedServiceImplementation {
@@ -752,6 +1362,8 @@ export interface AppCallbackServer extends UntypedServiceImplementation {
   listTopicSubscriptions: handleUnaryCall<Empty, ListTopicSubscriptionsResponse>;
   /** Hands one event to the app. */
   onTopicEvent: handleUnaryCall<TopicEventRequest, TopicEventResponse>;
+  /** Hands a batch of events to the app. */
+  onBulkTopicEvent: handleUnaryCall<TopicEventBulkRequest, TopicEventBulkResponse>;
 }
 
 export interface AppCallbackClient extends Client {
@@ -787,6 +1399,22 @@ export interface AppCallbackClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TopicEventResponse) => void,
   ): ClientUnaryCall;
+  /** Hands a batch of events to the app. */
+  onBulkTopicEvent(
+    request: TopicEventBulkRequest,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
+  onBulkTopicEvent(
+    request: TopicEventBulkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
+  onBulkTopicEvent(
+    request: TopicEventBulkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const AppCallbackClient = makeGenericClientConstructor(
@@ -795,6 +1423,55 @@ export const AppCallbackClient = makeGenericClientConstructor(
 ) as unknown as {
   new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): AppCallbackClient;
   service: typeof AppCallbackService;
+  serviceName: string;
+};
+
+export type AppCallbackAlphaService = typeof AppCallbackAlphaService;
+export const AppCallbackAlphaService = {
+  /** The same under the name that older apps serve. */
+  onBulkTopicEventAlpha1: {
+    path: "/dapr.proto.runtime.v1.AppCallbackAlpha/OnBulkTopicEventAlpha1" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TopicEventBulkRequest): Buffer =>
+      Buffer.from(TopicEventBulkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TopicEventBulkRequest => TopicEventBulkRequest.decode(value),
+    responseSerialize: (value: TopicEventBulkResponse): Buffer =>
+      Buffer.from(TopicEventBulkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TopicEventBulkResponse => TopicEventBulkResponse.decode(value),
+  },
+} as const;
+
+export interface AppCallbackAlphaServer extends UntypedServiceImplementation {
+  /** The same under the name that older apps serve. */
+  onBulkTopicEventAlpha1: handleUnaryCall<TopicEventBulkRequest, TopicEventBulkResponse>;
+}
+
+export interface AppCallbackAlphaClient extends Client {
+  /** The same under the name that older apps serve. */
+  onBulkTopicEventAlpha1(
+    request: TopicEventBulkRequest,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
+  onBulkTopicEventAlpha1(
+    request: TopicEventBulkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
+  onBulkTopicEventAlpha1(
+    request: TopicEventBulkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TopicEventBulkResponse) => void,
+  ): ClientUnaryCall;
+}
+
+export const AppCallbackAlphaClient = makeGenericClientConstructor(
+  AppCallbackAlphaService,
+  "dapr.proto.runtime.v1.AppCallbackAlpha",
+) as unknown as {
+  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): AppCallbackAlphaClient;
+  service: typeof AppCallbackAlphaService;
   serviceName: string;
 };
 

@@ -10,8 +10,10 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -20,7 +22,13 @@ import {
 } from "@grpc/grpc-js";
 import { Empty } from "../../../../google/protobuf/empty.ts";
 import { GetMetadataRequest, GetMetadataResponse, SetMetadataRequest } from "./metadata.ts";
-import { BulkPublishRequest, BulkPublishResponse, PublishEventRequest } from "./pubsub.ts";
+import {
+  BulkPublishRequest,
+  BulkPublishResponse,
+  PublishEventRequest,
+  SubscribeTopicEventsRequestAlpha1,
+  SubscribeTopicEventsResponseAlpha1,
+} from "./pubsub.ts";
 
 export const protobufPackage = "dapr.proto.runtime.v1";
 
@@ -96,6 +104,20 @@ export const DaprService = {
     responseSerialize: (value: BulkPublishResponse): Buffer => Buffer.from(BulkPublishResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BulkPublishResponse => BulkPublishResponse.decode(value),
   },
+  /** A subscription over this stream: the client asks once, then events go out and their results come back. */
+  subscribeTopicEventsAlpha1: {
+    path: "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: SubscribeTopicEventsRequestAlpha1): Buffer =>
+      Buffer.from(SubscribeTopicEventsRequestAlpha1.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SubscribeTopicEventsRequestAlpha1 =>
+      SubscribeTopicEventsRequestAlpha1.decode(value),
+    responseSerialize: (value: SubscribeTopicEventsResponseAlpha1): Buffer =>
+      Buffer.from(SubscribeTopicEventsResponseAlpha1.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SubscribeTopicEventsResponseAlpha1 =>
+      SubscribeTopicEventsResponseAlpha1.decode(value),
+  },
   /** What this sidecar is, what it has loaded, and what its app subscribed to. */
   getMetadata: {
     path: "/dapr.proto.runtime.v1.Dapr/GetMetadata" as const,
@@ -135,6 +157,11 @@ export interface DaprServer extends UntypedServiceImplementation {
   bulkPublishEvent: handleUnaryCall<BulkPublishRequest, BulkPublishResponse>;
   /** The same under the name that older clients know. */
   bulkPublishEventAlpha1: handleUnaryCall<BulkPublishRequest, BulkPublishResponse>;
+  /** A subscription over this stream: the client asks once, then events go out and their results come back. */
+  subscribeTopicEventsAlpha1: handleBidiStreamingCall<
+    SubscribeTopicEventsRequestAlpha1,
+    SubscribeTopicEventsResponseAlpha1
+  >;
   /** What this sidecar is, what it has loaded, and what its app subscribed to. */
   getMetadata: handleUnaryCall<GetMetadataRequest, GetMetadataResponse>;
   /** Stores a custom value that GetMetadata returns until the sidecar ends. */
@@ -192,6 +219,18 @@ export interface DaprClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BulkPublishResponse) => void,
   ): ClientUnaryCall;
+  /** A subscription over this stream: the client asks once, then events go out and their results come back. */
+  subscribeTopicEventsAlpha1(): ClientDuplexStream<
+    SubscribeTopicEventsRequestAlpha1,
+    SubscribeTopicEventsResponseAlpha1
+  >;
+  subscribeTopicEventsAlpha1(
+    options: Partial<CallOptions>,
+  ): ClientDuplexStream<SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsResponseAlpha1>;
+  subscribeTopicEventsAlpha1(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsResponseAlpha1>;
   /** What this sidecar is, what it has loaded, and what its app subscribed to. */
   getMetadata(
     request: GetMetadataRequest,

@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { TopicEventRequest, TopicEventResponse } from "./appcallback.ts";
 
 export const protobufPackage = "dapr.proto.runtime.v1";
 
@@ -60,6 +61,45 @@ export interface BulkPublishResponse {
 export interface BulkPublishResponseFailedEntry {
   entryId: string;
   error: string;
+}
+
+export interface SubscribeTopicEventsRequestAlpha1 {
+  subscribeTopicEventsRequestType:
+    | //
+    /** The first message, and only the first. */
+    { $case: "initialRequest"; value: SubscribeTopicEventsRequestInitialAlpha1 }
+    | { $case: "eventProcessed"; value: SubscribeTopicEventsRequestProcessedAlpha1 }
+    | undefined;
+}
+
+export interface SubscribeTopicEventsRequestInitialAlpha1 {
+  pubsubName: string;
+  topic: string;
+  metadata: { [key: string]: string };
+  deadLetterTopic?: string | undefined;
+}
+
+export interface SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry {
+  key: string;
+  value: string;
+}
+
+export interface SubscribeTopicEventsRequestProcessedAlpha1 {
+  /** The id of the event. */
+  id: string;
+  status: TopicEventResponse | undefined;
+}
+
+export interface SubscribeTopicEventsResponseAlpha1 {
+  subscribeTopicEventsResponseType:
+    | //
+    /** The subscription is live. */
+    { $case: "initialResponse"; value: SubscribeTopicEventsResponseInitialAlpha1 }
+    | { $case: "eventMessage"; value: TopicEventRequest }
+    | undefined;
+}
+
+export interface SubscribeTopicEventsResponseInitialAlpha1 {
 }
 
 function createBasePublishEventRequest(): PublishEventRequest {
@@ -580,6 +620,384 @@ export const BulkPublishResponseFailedEntry: MessageFns<BulkPublishResponseFaile
             message.error = reader.string();
             continue;
           }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsRequestAlpha1(): SubscribeTopicEventsRequestAlpha1 {
+  return { subscribeTopicEventsRequestType: undefined };
+}
+
+export const SubscribeTopicEventsRequestAlpha1: MessageFns<SubscribeTopicEventsRequestAlpha1> = {
+  encode(message: SubscribeTopicEventsRequestAlpha1, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.subscribeTopicEventsRequestType?.$case) {
+      case "initialRequest":
+        SubscribeTopicEventsRequestInitialAlpha1.encode(
+          message.subscribeTopicEventsRequestType.value,
+          writer.uint32(10).fork(),
+        ).join();
+        break;
+      case "eventProcessed":
+        SubscribeTopicEventsRequestProcessedAlpha1.encode(
+          message.subscribeTopicEventsRequestType.value,
+          writer.uint32(18).fork(),
+        ).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsRequestAlpha1 {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsRequestAlpha1();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscribeTopicEventsRequestType = {
+              $case: "initialRequest",
+              value: SubscribeTopicEventsRequestInitialAlpha1.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subscribeTopicEventsRequestType = {
+              $case: "eventProcessed",
+              value: SubscribeTopicEventsRequestProcessedAlpha1.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsRequestInitialAlpha1(): SubscribeTopicEventsRequestInitialAlpha1 {
+  return { pubsubName: "", topic: "", metadata: {}, deadLetterTopic: undefined };
+}
+
+export const SubscribeTopicEventsRequestInitialAlpha1: MessageFns<SubscribeTopicEventsRequestInitialAlpha1> = {
+  encode(message: SubscribeTopicEventsRequestInitialAlpha1, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pubsubName !== "") {
+      writer.uint32(10).string(message.pubsubName);
+    }
+    if (message.topic !== "") {
+      writer.uint32(18).string(message.topic);
+    }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry.encode(
+        { key: key as any, value },
+        writer.uint32(26).fork(),
+      ).join();
+    });
+    if (message.deadLetterTopic !== undefined) {
+      writer.uint32(34).string(message.deadLetterTopic);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsRequestInitialAlpha1 {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsRequestInitialAlpha1();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pubsubName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.metadata[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.deadLetterTopic = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsRequestInitialAlpha1_MetadataEntry(): SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry: MessageFns<
+  SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry
+> = {
+  encode(
+    message: SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsRequestInitialAlpha1_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsRequestInitialAlpha1_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsRequestProcessedAlpha1(): SubscribeTopicEventsRequestProcessedAlpha1 {
+  return { id: "", status: undefined };
+}
+
+export const SubscribeTopicEventsRequestProcessedAlpha1: MessageFns<SubscribeTopicEventsRequestProcessedAlpha1> = {
+  encode(message: SubscribeTopicEventsRequestProcessedAlpha1, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.status !== undefined) {
+      TopicEventResponse.encode(message.status, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsRequestProcessedAlpha1 {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsRequestProcessedAlpha1();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.status = TopicEventResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsResponseAlpha1(): SubscribeTopicEventsResponseAlpha1 {
+  return { subscribeTopicEventsResponseType: undefined };
+}
+
+export const SubscribeTopicEventsResponseAlpha1: MessageFns<SubscribeTopicEventsResponseAlpha1> = {
+  encode(message: SubscribeTopicEventsResponseAlpha1, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.subscribeTopicEventsResponseType?.$case) {
+      case "initialResponse":
+        SubscribeTopicEventsResponseInitialAlpha1.encode(
+          message.subscribeTopicEventsResponseType.value,
+          writer.uint32(10).fork(),
+        ).join();
+        break;
+      case "eventMessage":
+        TopicEventRequest.encode(message.subscribeTopicEventsResponseType.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsResponseAlpha1 {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsResponseAlpha1();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subscribeTopicEventsResponseType = {
+              $case: "initialResponse",
+              value: SubscribeTopicEventsResponseInitialAlpha1.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subscribeTopicEventsResponseType = {
+              $case: "eventMessage",
+              value: TopicEventRequest.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeTopicEventsResponseInitialAlpha1(): SubscribeTopicEventsResponseInitialAlpha1 {
+  return {};
+}
+
+export const SubscribeTopicEventsResponseInitialAlpha1: MessageFns<SubscribeTopicEventsResponseInitialAlpha1> = {
+  encode(_: SubscribeTopicEventsResponseInitialAlpha1, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeTopicEventsResponseInitialAlpha1 {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeTopicEventsResponseInitialAlpha1();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
