@@ -30,8 +30,7 @@ function setting<T>(kind: string, about: About<T>, shown: string, parse: (text: 
   return { kind, default: about.default, description, aliases, shown, parse };
 }
 
-export const text = (about: About<string>): Setting<string> =>
-  setting('text', about, about.default, (value) => value);
+export const text = (about: About<string>): Setting<string> => setting('text', about, about.default, (value) => value);
 
 export const integer = (about: About<number> & { min?: number }): Setting<number> =>
   setting('number', about, String(about.default), (value) => {
