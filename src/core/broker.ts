@@ -63,7 +63,8 @@ export interface SubscribeOptions {
 export interface Subscription {
   /**
    * Takes no further message at once, waits for the handlers in hand and settles by their outcomes, and gives
-   * back what is not settled when `deadline` aborts. Resolves when nothing of it runs any more. Safe to call twice.
+   * back what is not settled when `deadline` aborts. Resolves when all is settled or given back; a handler that goes
+   * on after its signal aborted is not waited for. Safe to call twice, also with an earlier deadline.
    */
   close(deadline: AbortSignal): Promise<void>;
 }

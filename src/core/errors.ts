@@ -6,6 +6,7 @@
 /** gRPC codes that are used, by the names of the specification. */
 export const GrpcCode = {
   OK: 0,
+  UNKNOWN: 2,
   INVALID_ARGUMENT: 3,
   NOT_FOUND: 5,
   PERMISSION_DENIED: 7,
@@ -39,23 +40,33 @@ const row = (grpc: number, http: number, tag: string, reason = '', resource = tr
 const G = GrpcCode;
 
 export const ERRORS = {
-  'pubsub-not-configured': row(G.FAILED_PRECONDITION, 400, 'ERR_PUBSUB_NOT_CONFIGURED', 'DAPR_PUBSUB_NOT_CONFIGURED', false),
   'pubsub-name-empty': row(G.INVALID_ARGUMENT, 404, 'ERR_PUBSUB_EMPTY', 'DAPR_PUBSUB_NAME_EMPTY'),
   'pubsub-not-found': row(G.INVALID_ARGUMENT, 404, 'ERR_PUBSUB_NOT_FOUND', 'DAPR_PUBSUB_NOT_FOUND', false),
   'topic-empty': row(G.INVALID_ARGUMENT, 404, 'ERR_TOPIC_NAME_EMPTY', 'DAPR_PUBSUB_TOPIC_NAME_EMPTY'),
-  'metadata-invalid': row(G.INVALID_ARGUMENT, 400, 'ERR_PUBSUB_REQUEST_METADATA', 'DAPR_PUBSUB_METADATA_DESERIALIZATION'),
-  'cloud-event-invalid': row(G.INVALID_ARGUMENT, 500, 'ERR_PUBSUB_CLOUD_EVENTS_SER', 'DAPR_PUBSUB_CLOUD_EVENT_CREATION'),
+  'metadata-invalid': row(
+    G.INVALID_ARGUMENT,
+    400,
+    'ERR_PUBSUB_REQUEST_METADATA',
+    'DAPR_PUBSUB_METADATA_DESERIALIZATION',
+  ),
+  'cloud-event-invalid': row(
+    G.INVALID_ARGUMENT,
+    500,
+    'ERR_PUBSUB_CLOUD_EVENTS_SER',
+    'DAPR_PUBSUB_CLOUD_EVENT_CREATION',
+  ),
   'envelope-invalid': row(G.INVALID_ARGUMENT, 400, 'ERR_PUBSUB_EVENTS_SER', 'DAPR_PUBSUB_MARSHAL_ENVELOPE'),
   'entries-invalid': row(G.INVALID_ARGUMENT, 400, 'ERR_PUBSUB_EVENTS_SER', 'DAPR_PUBSUB_MARSHAL_EVENTS'),
   'bulk-body-invalid': row(G.INVALID_ARGUMENT, 400, 'ERR_PUBSUB_EVENTS_SER', 'DAPR_PUBSUB_UNMARSHAL_EVENTS'),
   'publish-failed': row(G.INTERNAL, 500, 'ERR_PUBSUB_PUBLISH_MESSAGE', 'DAPR_PUBSUB_PUBLISH_MESSAGE'),
   'topic-forbidden': row(G.PERMISSION_DENIED, 403, 'ERR_PUBSUB_FORBIDDEN', 'DAPR_PUBSUB_FORBIDDEN'),
-  'pubsub-gone': row(G.NOT_FOUND, 400, 'ERR_PUBSUB_NOT_FOUND', 'DAPR_PUBSUB_TEST_NOT_FOUND'),
   'not-ready': row(G.UNAVAILABLE, 500, 'ERR_HEALTH_NOT_READY'),
   'outbound-not-ready': row(G.UNAVAILABLE, 500, 'ERR_OUTBOUND_HEALTH_NOT_READY'),
   'app-id-mismatch': row(G.INVALID_ARGUMENT, 500, 'ERR_HEALTH_APPID_NOT_MATCH'),
   'body-unreadable': row(G.INVALID_ARGUMENT, 400, 'ERR_BODY_READ'),
   'no-such-route': row(G.UNIMPLEMENTED, 404, 'ERR_DIRECT_INVOKE'),
+  'stream-refused': row(G.UNKNOWN, 500, 'ERROR'),
+  'stream-closed': row(G.UNKNOWN, 500, 'ERROR'),
   unexpected: row(G.INTERNAL, 500, 'ERROR'),
 } as const satisfies Record<string, Row>;
 
@@ -97,25 +108,3 @@ export class SidecarError extends Error {
 export function messageOf(value: unknown): string {
   return value instanceof Error ? value.message : String(value);
 }
-
-/** HTTP status of a gRPC code, by contract 1.9. */
-export function httpStatusOfGrpc(code: number): number {
-  return HTTP_OF_GRPC[code] ?? 500;
-}
-
-const HTTP_OF_GRPC: Readonly<Record<number, number>> = {
-  0: 200, // OK
-  1: 408, // CANCELLED
-  3: 400, // INVALID_ARGUMENT
-  4: 504, // DEADLINE_EXCEEDED
-  5: 404, // NOT_FOUND
-  6: 409, // ALREADY_EXISTS
-  7: 403, // PERMISSION_DENIED
-  8: 429, // RESOURCE_EXHAUSTED
-  9: 400, // FAILED_PRECONDITION
-  10: 409, // ABORTED
-  11: 400, // OUT_OF_RANGE
-  12: 501, // UNIMPLEMENTED
-  14: 503, // UNAVAILABLE
-  16: 401, // UNAUTHENTICATED
-};

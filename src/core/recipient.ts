@@ -14,6 +14,8 @@ export interface TopicEvent {
   readonly path: string;
   /** The CloudEvent as JSON. */
   readonly body: Uint8Array;
+  /** The message's own bytes on a raw subscription, where a batch carries them instead of the event around them. */
+  readonly raw?: Uint8Array;
   /** The message's metadata, keys as the publisher gave them. */
   readonly metadata: Readonly<Record<string, string>>;
   /** W3C context of the delivery, empty when there is none. */
@@ -27,12 +29,17 @@ export type Answer =
   | { readonly kind: 'drop' }
   /** Nobody there handles this event: HTTP 404, gRPC UNIMPLEMENTED. */
   | { readonly kind: 'not-found'; readonly reason: string; readonly code: number }
-  /** It failed or could not be reached. `code` is the HTTP status or gRPC code, absent where there is none. */
-  | { readonly kind: 'retry'; readonly reason: string; readonly code?: number };
+  /**
+   * It failed or could not be reached. `code` is the HTTP status or gRPC code, absent where there is none. `afterMs`
+   * says that the event was not handed over at all: it comes again then, whatever the policy says.
+   */
+  | { readonly kind: 'retry'; readonly reason: string; readonly code?: number; readonly afterMs?: number };
 
 export interface Recipient {
   /** Hands over one event and returns what was said of it. Never rejects: an abort is an answer to retry. */
   deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer>;
+  /** Hands over events of one topic and path as one batch and returns what was said of each, in their order. Never rejects. */
+  deliverBulk(events: readonly TopicEvent[], signal: AbortSignal): Promise<readonly Answer[]>;
 }
 
 /** The app beside the sidecar: a recipient that can be asked what it wants. */
@@ -44,5 +51,7 @@ export interface AppChannel extends Recipient {
   subscriptions(signal: AbortSignal): Promise<readonly SubscriptionSpec[]>;
   /** Tells the app's configuration endpoint that we are here. Never rejects; the answer is of no use to us. */
   configure(signal: AbortSignal): Promise<void>;
+  /** Resolves when the app says that it is well. Rejects with the reason why it is not. */
+  probe(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,0 +1,88 @@
+/** A broker's message as the event that a recipient gets (contract 4.7). */
+
+import { endsWithObject, JsonFault, membersOf, type Member, stringAt } from '../lib/json-bytes.ts';
+import type { InboundMessage } from './broker.ts';
+import { asBuffer, assemble, wrapRaw } from './cloud-event.ts';
+import { find, type Metadata } from './metadata.ts';
+import { isTraceparent, ZERO_TRACEPARENT } from './trace.ts';
+
+export interface Event {
+  /** The CloudEvent as JSON. */
+  readonly body: Buffer;
+  /** Its id, for people; empty where it has none. */
+  readonly id: string;
+  /** When it expires, undefined when never, unreadable, or it is a dead letter: that is kept until somebody read it. Milliseconds since 1970. */
+  readonly expiresAt: number | undefined;
+  /** The context of the delivery; empty where the event knows no trace at all. */
+  readonly traceparent: string;
+  readonly tracestate: string;
+  /** Whether the message's bytes are the event itself and not something we wrapped. */
+  readonly isMessage: boolean;
+}
+
+/**
+ * The event of a message. On a raw subscription, and where the bytes are not one JSON object (another producer wrote
+ * them, or a raw publish did), a fresh event is wrapped around them: an undeliverable message would be a lost one.
+ */
+export function unwrap(message: InboundMessage, pubsubName: string, topic: string, raw: boolean): Event {
+  if (raw) return wrapped(message, pubsubName, topic);
+  if (find(message.metadata, 'content-type') === 'application/octet-stream') return binary(message, pubsubName, topic);
+  const bytes = asBuffer(message.data);
+  try {
+    const members = membersOf(bytes);
+    if (endsWithObject(bytes, members)) return eventOf(bytes, members, message.metadata, true);
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error;
+  }
+  return wrapped(message, pubsubName, topic);
+}
+
+function wrapped(message: InboundMessage, pubsubName: string, topic: string): Event {
+  const { traceid, traceparent = traceid, tracestate } = message.metadata;
+  const trace = { ...(traceparent !== undefined && { traceparent }), ...(tracestate !== undefined && { tracestate }) };
+  const body = wrapRaw(message.data, pubsubName, topic, trace);
+  return eventOf(body, membersOf(body), message.metadata, false);
+}
+
+/** CloudEvents' binary mode: attributes in `ce_*` metadata, the bytes as data. */
+function binary(message: InboundMessage, pubsubName: string, topic: string): Event {
+  const values = new Map<string, string>([
+    ['pubsubname', JSON.stringify(pubsubName)],
+    ['topic', JSON.stringify(topic)],
+    ['datacontenttype', '"application/octet-stream"'],
+    ['data_base64', `"${asBuffer(message.data).toString('base64')}"`],
+  ]);
+  for (const [key, value] of Object.entries(message.metadata)) {
+    if (/^ce_./i.test(key)) values.set(key.slice(3).toLowerCase(), JSON.stringify(value));
+  }
+  const body = assemble(values);
+  return eventOf(body, membersOf(body), message.metadata, false);
+}
+
+/** `Date.parse` alone takes a bare number for a year, and whoever wrote one did not mean that the event is over. */
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+const READ = new Set(['id', 'expiration', 'traceid', 'traceparent', 'tracestate', 'dlreason']);
+
+function eventOf(body: Buffer, members: readonly Member[], metadata: Metadata, isMessage: boolean): Event {
+  const read: Record<string, string> = {};
+  for (const { key, from } of members) {
+    if (READ.has(key) && body[from] === 0x22) read[key] = stringAt(body, from);
+  }
+  const expiration = read['expiration'] ?? '';
+  const isDated = read['dlreason'] === undefined && RFC_3339.test(expiration);
+  const expiresAt = isDated ? Date.parse(expiration) : NaN;
+  return {
+    body,
+    id: read['id'] ?? '',
+    expiresAt: Number.isNaN(expiresAt) ? undefined : expiresAt,
+    traceparent: parentOf(read['traceparent'] ?? read['traceid'], metadata['traceparent']),
+    tracestate: read['tracestate'] || metadata['tracestate'] || '',
+    isMessage,
+  };
+}
+
+/** The event's own trace, all zero when it names none; without the attribute, what the broker's metadata says. */
+function parentOf(own: string | undefined, fromBroker: string | undefined): string {
+  if (own === undefined) return fromBroker ?? '';
+  return isTraceparent(own) ? own : ZERO_TRACEPARENT;
+}

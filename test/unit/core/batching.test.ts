@@ -1,0 +1,55 @@
+import test from 'ava';
+import { batched } from '../../../src/core/batching.ts';
+import type { Answer, Recipient, TopicEvent } from '../../../src/core/recipient.ts';
+import { eventOf, NEVER } from '../channels/_event.ts';
+
+/** A recipient that answers its one batch when told, and what it was given. */
+function slow() {
+  const { promise, resolve } = Promise.withResolvers<readonly Answer[]>();
+  const given: { events: readonly TopicEvent[]; signal: AbortSignal }[] = [];
+  const recipient: Recipient = {
+    deliver: () => Promise.resolve({ kind: 'success' }),
+    deliverBulk: (events, signal) => {
+      given.push({ events, signal });
+      return promise;
+    },
+  };
+  return { recipient, given, answer: resolve };
+}
+
+const OPTIONS = { maxMessages: 2, maxAwaitMs: 60_000 };
+
+test('an event that is given up does not cost the others of its batch their delivery', async (t) => {
+  const { recipient, given, answer } = slow();
+  const bulk = batched(recipient, OPTIONS);
+  const [lost, other] = [new AbortController(), new AbortController()];
+  const answers = [bulk.deliver(eventOf(), lost.signal), bulk.deliver(eventOf(), other.signal)];
+  lost.abort();
+  t.false(given[0]?.signal.aborted);
+  answer([{ kind: 'success' }, { kind: 'success' }]);
+  t.deepEqual(await Promise.all(answers), [{ kind: 'success' }, { kind: 'success' }]);
+});
+
+test('a batch that nobody waits for any more is given up', (t) => {
+  const { recipient, given } = slow();
+  const bulk = batched(recipient, OPTIONS);
+  const gone = new AbortController();
+  for (let i = 0; i < 2; i++) void bulk.deliver(eventOf(), gone.signal);
+  gone.abort();
+  t.true(given[0]?.signal.aborted);
+});
+
+test('an event that was given up while it waited for company is not delivered', async (t) => {
+  const { recipient, given, answer } = slow();
+  const bulk = batched(recipient, OPTIONS);
+  const gone = new AbortController();
+  const early = bulk.deliver(eventOf({ topic: 'gone' }), gone.signal);
+  gone.abort();
+  const late = bulk.deliver(eventOf(), NEVER);
+  answer([{ kind: 'success' }]);
+  t.deepEqual([(await early).kind, (await late).kind], ['retry', 'success']);
+  t.deepEqual(
+    given[0]?.events.map(({ topic }) => topic),
+    ['t'],
+  );
+});
