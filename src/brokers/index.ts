@@ -1,0 +1,7 @@
+import type { BrokerFactory } from '../core/broker.ts';
+import { memoryBroker } from './memory/broker.ts';
+import { redisBroker } from './redis/broker.ts';
+import { sqliteBroker } from './sqlite/broker.ts';
+
+/** Every broker the sidecar can open. */
+export const FACTORIES: readonly BrokerFactory[] = [memoryBroker, redisBroker, sqliteBroker];

@@ -1,0 +1,245 @@
+/**
+ * The main thread's end of the database thread. What is asked for while a request is on its way goes together in
+ * the next one: one message between the threads and one transaction, however much it is. When the thread dies,
+ * what it had in hand fails and it is started again.
+ */
+
+import { Worker } from 'node:worker_threads';
+import { backoffMs, type Backoff } from '../../lib/backoff.ts';
+import type { Log } from '../../lib/log.ts';
+import type { GroupStats, OutboundMessage } from '../../core/broker.ts';
+import { messageOf } from '../../core/errors.ts';
+import { pack, type Call, type CallResult, type Delivery, type Publication } from './protocol.ts';
+import type { Reply, Request, Settlement } from './protocol.ts';
+import type { DatabaseOptions } from './settings.ts';
+import { workerEntry } from './worker-entry.ts';
+
+/** How long a request waits for company under load. Alone it goes at once. */
+const GATHER_MS = 1;
+/** Payloads that wait for their transaction. More is refused, so that a stuck disk does not fill the memory. */
+const MAX_WAITING_BYTES = 64 * 2 ** 20;
+const RESTART: Backoff = { initialMs: 50, factor: 2, maxMs: 5_000, jitter: 0.2 };
+
+/** What the link tells the broker. */
+export interface LinkListener {
+  /** Messages to handle; `owner` is the lease they are under, `bytes` their payloads one after the other. */
+  onDeliveries(owner: number, deliveries: readonly Delivery[], bytes: Uint8Array<ArrayBuffer>): void;
+  /** Nothing that was delivered so far is ours any more. */
+  onLeaseLost(): void;
+  /** The thread was started again and knows no subscription. Rejects when it cannot be told. */
+  onRestart(): Promise<void>;
+}
+
+/** What goes in one request, and who waits for it. */
+class Batch {
+  readonly publications: Publication[] = [];
+  readonly payloads: Uint8Array[] = [];
+  readonly settlements: Settlement[] = [];
+  readonly calls: Call[] = [];
+  readonly callers: PromiseWithResolvers<CallResult>[] = [];
+  readonly stored = Promise.withResolvers<string | undefined>();
+  publishes = 0;
+  bytes = 0;
+
+  get size(): number {
+    return this.publications.length + this.settlements.length + this.calls.length;
+  }
+
+  finish(refusal: string | undefined, results: readonly CallResult[]): void {
+    this.stored.resolve(refusal);
+    results.forEach((result, index) => this.callers[index]?.resolve(result));
+  }
+
+  fail(error: string): void {
+    this.finish(
+      error,
+      this.callers.map(() => ({ error })),
+    );
+  }
+}
+
+export class Link {
+  private readonly options: DatabaseOptions;
+  private readonly log: Log;
+  private readonly listener: LinkListener;
+  private worker: Worker | undefined;
+  private waiting = new Batch();
+  private sent: Batch | undefined;
+  private gathering: NodeJS.Timeout | undefined;
+  private sending: NodeJS.Immediate | undefined;
+  private beating: NodeJS.Timeout | undefined;
+  private restartTimer: NodeJS.Timeout | undefined;
+  private reopening: Promise<void> | undefined;
+  private failedStarts = 0;
+  private closing = false;
+  private owner = 0;
+  private trouble: string | undefined;
+  /** How many publishes, and deliveries, the last request brought: about as many come together again. */
+  private lastPublishes = 0;
+  private lastDeliveries = 0;
+
+  constructor(options: DatabaseOptions, listener: LinkListener, log: Log) {
+    this.options = options;
+    this.listener = listener;
+    this.log = log;
+  }
+
+  /** Starts the thread. Rejects when the database cannot be used, saying why. */
+  async open(): Promise<void> {
+    const worker = new Worker(workerEntry(), {
+      workerData: this.options,
+      name: 'sqlite',
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    });
+    const { promise: started, resolve, reject } = Promise.withResolvers<void>();
+    // This listener stays: the port of a worker stops when its last one goes.
+    worker.on('message', (reply: Reply) => {
+      this.worker ??= worker;
+      resolve();
+      this.onReply(reply);
+    });
+    const die = (why: string): void => {
+      reject(new Error(why));
+      this.onDeath(worker, why);
+    };
+    worker.once('error', (error) => die(messageOf(error)));
+    worker.once('exit', () => die('it ended'));
+    await started;
+    if (this.options.processingTimeoutMs > 0) {
+      const beat = (): void => void this.call({ kind: 'beat' }).catch(() => undefined);
+      this.beating = setInterval(beat, this.options.processingTimeoutMs / 3).unref();
+    }
+  }
+
+  /** Resolves when the messages are on the disk, or with why they are not. */
+  async publish(topic: string, messages: readonly OutboundMessage[]): Promise<string | undefined> {
+    const batch = this.waiting;
+    const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
+    if (batch.bytes > 0 && batch.bytes + bytes > MAX_WAITING_BYTES) return 'too many messages wait to be stored';
+    for (const { data, contentType, metadata } of messages) {
+      batch.publications.push([topic, contentType, JSON.stringify(metadata), data.length]);
+      batch.payloads.push(data);
+    }
+    batch.bytes += bytes;
+    batch.publishes++;
+    this.schedule();
+    return batch.stored.promise;
+  }
+
+  /** Takes effect soon, or never when the thread dies first: the message comes again then. */
+  settle(settlement: Settlement): void {
+    this.waiting.settlements.push(settlement);
+    this.schedule();
+  }
+
+  /** Resolves when the transaction with the call is committed. Rejects when it could not be. */
+  async call(call: Call): Promise<GroupStats | number | undefined> {
+    const caller = Promise.withResolvers<CallResult>();
+    this.waiting.calls.push(call);
+    this.waiting.callers.push(caller);
+    this.schedule();
+    const result = await caller.promise;
+    if ('error' in result) throw new Error(result.error);
+    return result.value;
+  }
+
+  /** Resolves when what was asked for so far is done, or has failed. */
+  async flush(): Promise<void> {
+    await (this.waiting.size > 0 ? this.waiting : this.sent)?.stored.promise;
+  }
+
+  /** Waits for what was asked for and ends the thread. */
+  async close(): Promise<void> {
+    this.closing = true;
+    clearInterval(this.beating);
+    clearTimeout(this.restartTimer);
+    await this.reopening;
+    const { worker } = this;
+    if (!worker) return this.waiting.fail('component is closed');
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    // Also without a last transaction the lock is let go, and siblings take over.
+    await this.call({ kind: 'close' }).catch((error: unknown) => this.tell(messageOf(error)));
+    await ended;
+  }
+
+  private schedule(): void {
+    if (this.sent || this.sending || !this.worker || this.waiting.size === 0) return;
+    const { calls, publishes, settlements } = this.waiting;
+    const ripe =
+      calls.length > 0 ||
+      (publishes > 0 && publishes >= this.lastPublishes) ||
+      (settlements.length > 0 && settlements.length >= this.lastDeliveries);
+    if (ripe) this.sending = setImmediate(() => this.send());
+    else this.gathering ??= setTimeout(() => this.send(), GATHER_MS);
+  }
+
+  private send(): void {
+    clearTimeout(this.gathering);
+    clearImmediate(this.sending);
+    this.gathering = undefined;
+    this.sending = undefined;
+    if (!this.worker) return;
+    const batch = (this.sent = this.waiting);
+    this.waiting = new Batch();
+    const { publications, settlements, calls } = batch;
+    const request: Request = { publications, settlements, calls, bytes: pack(batch.payloads) };
+    this.worker.postMessage(request, [request.bytes.buffer as ArrayBuffer]);
+    if (batch.publishes > 0) this.lastPublishes = batch.publishes;
+  }
+
+  private onReply({ owner, deliveries, bytes, trouble, isAnswer, refusal, results }: Reply): void {
+    if (owner !== this.owner && this.owner !== 0) this.listener.onLeaseLost();
+    this.owner = owner;
+    this.tell(trouble);
+    if (isAnswer) {
+      this.sent?.finish(refusal, results);
+      this.sent = undefined;
+    }
+    if (deliveries.length > 0) {
+      this.lastDeliveries = deliveries.length;
+      this.listener.onDeliveries(owner, deliveries, bytes);
+    }
+    this.schedule();
+  }
+
+  /** Once when it begins, changes, and ends. */
+  private tell(trouble: string | undefined): void {
+    if (trouble === this.trouble) return;
+    if (trouble === undefined) this.log.info(`database ${this.options.path} works again`);
+    else this.log.error(`database ${this.options.path} fails, trying again: ${trouble}`);
+    this.trouble = trouble;
+  }
+
+  private onDeath(worker: Worker, why: string): void {
+    if (this.worker !== worker) return;
+    this.worker = undefined;
+    this.owner = 0;
+    clearInterval(this.beating);
+    const error = `the database thread died: ${why}`;
+    this.sent?.fail(error);
+    this.sent = undefined;
+    if (this.closing) return this.waiting.fail('component is closed');
+    this.log.error(`${error}; starting it again`);
+    this.listener.onLeaseLost();
+    this.restart();
+  }
+
+  private restart(): void {
+    const delay = backoffMs(RESTART, ++this.failedStarts);
+    this.restartTimer = setTimeout(() => (this.reopening = this.reopen()), delay);
+  }
+
+  private async reopen(): Promise<void> {
+    try {
+      await this.open();
+      await this.listener.onRestart();
+      this.failedStarts = 0;
+    } catch (error) {
+      this.waiting.fail(messageOf(error));
+      this.waiting = new Batch();
+      this.tell(messageOf(error));
+      if (this.worker) void this.worker.terminate();
+      else if (!this.closing) this.restart();
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import type { Handler, InboundMessage, Outcome, Subscription } from '../../core/broker.ts';
+import type { Link } from './link.ts';
+import { RELEASED, SETTLED, UNSEEN, type Delivery } from './protocol.ts';
+
+/** A message that a handler has, and the lease it came under. */
+interface Held {
+  readonly delivery: Delivery;
+  readonly owner: number;
+}
+
+/** The handlers of one subscription and what they hold. How many there may be is counted by the database thread. */
+export class SqliteSubscription implements Subscription {
+  readonly topic: string;
+  /** The number it goes by in the database thread; another one when that was started again. */
+  member = 0;
+  private readonly handler: Handler;
+  private readonly link: Link;
+  private readonly onEnd: () => void;
+  private readonly held = new Set<Held>();
+  /** Aborts when what is held is not ours any more; replaced for what comes afterwards. */
+  private lease = new AbortController();
+  private ending: Promise<void> | undefined;
+  private readonly drained = Promise.withResolvers<void>();
+
+  constructor(topic: string, handler: Handler, link: Link, onEnd: () => void) {
+    this.topic = topic;
+    this.handler = handler;
+    this.link = link;
+    this.onEnd = onEnd;
+  }
+
+  get isOpen(): boolean {
+    return !this.ending;
+  }
+
+  take(delivery: Delivery, owner: number, message: InboundMessage): void {
+    const held = { delivery, owner };
+    if (this.ending) return this.settle(held, UNSEEN);
+    this.held.add(held);
+    void this.handler(message, this.lease.signal).then((outcome) => this.finish(held, outcome));
+  }
+
+  loseLease(): void {
+    this.lease.abort();
+    this.lease = new AbortController();
+  }
+
+  close(deadline: AbortSignal): Promise<void> {
+    if (deadline.aborted) this.drained.resolve();
+    else deadline.addEventListener('abort', () => this.drained.resolve(), { once: true });
+    return (this.ending ??= this.end());
+  }
+
+  private async end(): Promise<void> {
+    // Fails only when the thread died, which ends deliveries just as well.
+    await this.link.call({ kind: 'unsubscribe', member: this.member }).catch(() => undefined);
+    if (this.held.size > 0) await this.drained.promise;
+    this.lease.abort();
+    for (const held of this.held) this.settle(held, RELEASED);
+    this.held.clear();
+    await this.link.flush();
+    this.onEnd();
+  }
+
+  private finish(held: Held, outcome: Outcome): void {
+    if (!this.held.delete(held)) return;
+    this.settle(held, outcome.kind === 'retry' ? Math.max(0, outcome.afterMs) : SETTLED);
+    if (this.ending && this.held.size === 0) this.drained.resolve();
+  }
+
+  private settle({ delivery, owner }: Held, verdict: number): void {
+    const [member, group, message, , , , size] = delivery;
+    this.link.settle([member, group, owner, message, verdict, size]);
+  }
+}

@@ -1,0 +1,183 @@
+/** The database thread: SQLite's calls block, so they are made here. Started by Link with DatabaseOptions as data. */
+
+import { statSync, watch, type FSWatcher } from 'node:fs';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { messageOf } from '../../core/errors.ts';
+import { Leases } from './leases.ts';
+import type { Reply, Request } from './protocol.ts';
+import { Pruning } from './pruning.ts';
+import { openDatabase } from './schema.ts';
+import type { DatabaseOptions } from './settings.ts';
+import { Store } from './store.ts';
+import { Turns } from './turns.ts';
+
+/** How often to look after siblings, and for what a lost bell would have said. */
+const TICK_MS = 2000;
+/** The same without a bell, where the system has no more watches. */
+const DEAF_TICK_MS = 50;
+const TROUBLE_MS = 250;
+const CHORES_MS = 5_000;
+const PRUNE_STEP_MS = 10;
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+class DatabaseThread {
+  private readonly port: MessagePort;
+  private readonly path: string;
+  private readonly database: DatabaseSync;
+  private readonly inode: number;
+  private readonly leases: Leases;
+  private readonly turns: Turns;
+  private readonly pruning: Pruning;
+  private bell: FSWatcher | undefined;
+  /** The lease whose bell it is. */
+  private bellOwner = 0;
+  private rung = false;
+  private turnTimer: NodeJS.Timeout | undefined;
+  private tickTimer: NodeJS.Timeout | undefined;
+  private pruneTimer: NodeJS.Timeout | undefined;
+  private readonly dataVersion: StatementSync;
+  private seenVersion: unknown;
+  private choresAt = -Infinity;
+
+  constructor(port: MessagePort, options: DatabaseOptions) {
+    this.port = port;
+    this.path = options.path;
+    this.database = openDatabase(options.path, options.busyTimeoutMs);
+    this.inode = statSync(options.path).ino;
+    this.dataVersion = this.database.prepare('PRAGMA data_version');
+    this.leases = new Leases(this.database, options.path, options.processingTimeoutMs);
+    this.turns = new Turns(this.database, new Store(this.database), this.leases, options.busyTimeoutMs);
+    this.pruning = new Pruning(this.database, options);
+  }
+
+  start(): void {
+    this.turns.transact(false, () => this.leases.beat());
+    this.buryTheDead();
+    this.post(this.turns.run());
+    this.port.on('message', (request: Request) => this.serve(request));
+    this.plan();
+    this.planTick();
+  }
+
+  private serve(request: Request): void {
+    this.post(this.turns.run(request));
+    if (request.calls.some(({ kind }) => kind === 'close')) this.end();
+    else this.plan();
+  }
+
+  /** A turn that nobody asked for. */
+  private takeTurn(): void {
+    const reply = this.turns.run();
+    if (reply.deliveries.length > 0 || reply.trouble !== undefined || this.bellOwner !== reply.owner) this.post(reply);
+    this.plan();
+  }
+
+  private post(reply: Reply): void {
+    this.port.postMessage(reply, [reply.bytes.buffer]);
+    this.listen();
+  }
+
+  /** Starts the next turn when there is something to do. */
+  private plan(): void {
+    clearTimeout(this.turnTimer);
+    const delay = this.turns.due ? (this.turns.troubled ? TROUBLE_MS : 0) : this.turns.nextDue - Date.now();
+    if (delay < MAX_TIMER_MS) this.turnTimer = setTimeout(() => this.takeTurn(), Math.max(0, delay));
+  }
+
+  private listen(): void {
+    if (this.bellOwner === this.leases.owner) return;
+    this.bell?.close();
+    this.bell = undefined;
+    this.bellOwner = this.leases.owner;
+    try {
+      const bell = watch(this.leases.bell, () => this.onBell());
+      this.bell = bell;
+      bell.on('error', () => {
+        bell.close();
+        if (this.bell === bell) this.bell = undefined;
+      });
+    } catch {
+      // The system has no more watches.
+    }
+  }
+
+  private onBell(): void {
+    if (this.rung) return;
+    this.rung = true;
+    setImmediate(() => {
+      this.rung = false;
+      this.attempt(() => this.look());
+    });
+  }
+
+  /** After other processes wrote: is there something for us, are we still an owner? */
+  private look(): void {
+    if (!this.leases.held) return this.takeTurn();
+    this.turns.wake();
+    this.plan();
+  }
+
+  private planTick(): void {
+    this.tickTimer = setTimeout(() => this.tick(), this.bell ? TICK_MS : DEAF_TICK_MS);
+  }
+
+  private tick(): void {
+    const isTimeForChores = performance.now() - this.choresAt >= CHORES_MS;
+    if (isTimeForChores) this.refuseAnotherFile();
+    this.attempt(() => {
+      const { data_version: version } = this.dataVersion.get() as { data_version: unknown };
+      if (version !== this.seenVersion) this.look();
+      this.seenVersion = version;
+      this.buryTheDead();
+      if (isTimeForChores) this.doChores();
+    });
+    this.planTick();
+  }
+
+  /** Writing on into a file that was deleted would lose what siblings look for in its successor. */
+  private refuseAnotherFile(): void {
+    if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.inode) return;
+    throw new Error(`${this.path} was removed or replaced`);
+  }
+
+  private doChores(): void {
+    this.choresAt = performance.now();
+    if (this.leases.eldest) this.prune();
+  }
+
+  /** For what is tried again by itself: says what is wrong and goes on. */
+  private attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      const nothing = { deliveries: [], bytes: new Uint8Array(), isAnswer: false, results: [] };
+      this.post({ owner: this.leases.owner, ...nothing, trouble: messageOf(error) });
+    }
+  }
+
+  private buryTheDead(): void {
+    const gone = this.leases.gone();
+    if (gone.length === 0) return;
+    const woken = this.turns.transact(false, () => gone.flatMap((id) => this.leases.bury(id)));
+    for (const owner of new Set(woken)) this.leases.ring(owner);
+  }
+
+  private prune(): void {
+    if (this.turns.transact(false, (now) => this.pruning.step(now))) {
+      this.pruneTimer = setTimeout(() => this.attempt(() => this.prune()), PRUNE_STEP_MS);
+    }
+  }
+
+  private end(): void {
+    clearTimeout(this.turnTimer);
+    clearTimeout(this.tickTimer);
+    clearTimeout(this.pruneTimer);
+    this.bell?.close();
+    this.leases.close();
+    this.database.close();
+    this.port.close();
+  }
+}
+
+new DatabaseThread(parentPort as MessagePort, workerData as DatabaseOptions).start();

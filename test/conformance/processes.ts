@@ -1,0 +1,63 @@
+/** The parent's end of broker-process.ts. */
+
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { until } from '../_support/until.ts';
+import type { News, Opening, Order } from './broker-process.ts';
+
+export class BrokerProcess {
+  readonly news: News[] = [];
+  private readonly child: ChildProcess;
+
+  private constructor(opening: Opening, maxFileKiB: number) {
+    const script = join(import.meta.dirname, 'broker-process.ts');
+    const limited = ['-c', `ulimit -f ${maxFileKiB}; exec "$0" "$@"`, process.execPath];
+    this.child = fork(script, [JSON.stringify(opening)], {
+      execArgv: maxFileKiB === Infinity ? [] : limited,
+      ...(maxFileKiB < Infinity && { execPath: 'bash' }),
+    });
+    this.child.on('message', (news: News) => this.news.push(news));
+  }
+
+  /** Resolves when the broker is open. Its files cannot grow past `maxFileKiB`, as on a disk that is full. */
+  static async start(opening: Opening, maxFileKiB = Infinity): Promise<BrokerProcess> {
+    const process = new BrokerProcess(opening, maxFileKiB);
+    await process.until('ready');
+    return process;
+  }
+
+  tell(order: Order): void {
+    this.child.send(order);
+  }
+
+  async subscribe(topic: string, options: { hold: boolean }): Promise<void> {
+    this.tell({ order: 'subscribe', topic, ...options });
+    await this.until('subscribed');
+  }
+
+  async until(event: News['event'], count = 1): Promise<void> {
+    await until(() => this.count(event) >= count, `a process told of ${count} ${event}`, 20_000);
+  }
+
+  count(event: News['event']): number {
+    return this.news.filter((news) => news.event === event).length;
+  }
+
+  /** The texts it told of. */
+  texts(event: 'acknowledged' | 'refused' | 'aborted' | 'delivered'): string[] {
+    return this.news.flatMap((news) => ('text' in news && news.event === event ? [news.text] : []));
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Ends it without a chance to tidy up. */
+  async kill(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const exited = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await exited;
+  }
+}

@@ -1,0 +1,207 @@
+/** The embedded broker among processes that are killed, stopped and started. */
+
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { sqliteBroker } from '../../src/brokers/sqlite/broker.ts';
+import type { Broker } from '../../src/core/broker.ts';
+import { until } from '../_support/until.ts';
+import { contextOf, publish, Recorder, subscribe, texts } from './bench.ts';
+import { BrokerProcess } from './processes.ts';
+
+/** A database of the test's own, with the brokers and processes at it; gone at the end. */
+class Place {
+  readonly home = mkdtempSync(join(tmpdir(), 'processes-'));
+  private readonly brokers: Broker[] = [];
+  private readonly processes: BrokerProcess[] = [];
+  private readonly settings: Record<string, string>;
+
+  constructor(settings: Record<string, string> = {}) {
+    this.settings = { connectionString: join(this.home, 'p.db'), ...settings };
+  }
+
+  async open(consumerId: string): Promise<Broker> {
+    const broker = await sqliteBroker.open(this.settings, contextOf(consumerId, this.home));
+    this.brokers.push(broker);
+    return broker;
+  }
+
+  async start(consumerId: string, maxFileKiB = Infinity): Promise<BrokerProcess> {
+    const { settings, home } = this;
+    const started = await BrokerProcess.start({ type: 'pubsub.sqlite', settings, consumerId, home }, maxFileKiB);
+    this.processes.push(started);
+    return started;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.processes.map((one) => one.kill()));
+    await Promise.all(this.brokers.map((broker) => broker.close()));
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+function among(title: string, body: (t: ExecutionContext, place: Place) => Promise<void>, settings = {}): void {
+  test.serial(title, async (t) => {
+    const place = new Place(settings);
+    try {
+      await body(t, place);
+    } finally {
+      await place.close();
+    }
+  });
+}
+
+among('what a killed process had in hand is handled by its sibling within seconds', async (t, place) => {
+  const [victim, sibling] = await Promise.all([place.start('team'), place.open('team')]);
+  await victim.subscribe('kill', { hold: true });
+  await publish(sibling, 'kill', ...texts('m', 5));
+  await victim.until('delivered', 5);
+  const recorder = new Recorder();
+  await subscribe(sibling, 'kill', recorder);
+  await victim.kill();
+  await until(() => recorder.messages.length === 5, 'the sibling handled them', 5000);
+  t.deepEqual(recorder.texts.toSorted(), texts('m', 5));
+  t.true(recorder.messages.every(({ attempt }) => attempt === 2));
+});
+
+among('a process that starts again gets at once what it had in hand when it was killed', async (t, place) => {
+  const publisher = await place.open('publisher');
+  const first = await place.start('team');
+  await first.subscribe('again', { hold: true });
+  await publish(publisher, 'again', ...texts('m', 3));
+  await first.until('delivered', 3);
+  await first.kill();
+  const second = await place.start('team');
+  const began = performance.now();
+  await second.subscribe('again', { hold: false });
+  await second.until('delivered', 3);
+  t.true(performance.now() - began < 1500, `took ${performance.now() - began} ms`);
+  t.deepEqual(second.texts('delivered').toSorted(), texts('m', 3));
+});
+
+among('no acknowledged message is lost when publishers and consumers are killed', async (t, place) => {
+  const rounds = 6;
+  const acknowledged: string[] = [];
+  const delivered: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const [publisher, consumer] = await Promise.all([place.start('publisher'), place.start('team')]);
+    await consumer.subscribe('storm', { hold: false });
+    publisher.tell({ order: 'publish', topic: 'storm', prefix: `r${round}`, count: 100_000, inFlight: 16 });
+    await publisher.until('acknowledged', 200 + 50 * round);
+    await Promise.all(round % 2 === 0 ? [publisher.kill(), consumer.kill()] : [consumer.kill(), publisher.kill()]);
+    acknowledged.push(...publisher.texts('acknowledged'));
+    delivered.push(...consumer.texts('delivered'));
+  }
+  const recorder = new Recorder();
+  const last = await place.open('team');
+  await subscribe(last, 'storm', recorder);
+  await until(async () => {
+    const { lag, pending } = await last.stats('storm');
+    return lag + pending === 0;
+  }, 'everything is settled');
+  const handled = new Set([...delivered, ...recorder.texts]);
+  t.deepEqual(
+    acknowledged.filter((content) => !handled.has(content)),
+    [],
+  );
+  t.true(acknowledged.length >= rounds * 200);
+});
+
+among('an idle process is woken by what others publish', async (t, place) => {
+  const [first, second, consumer] = await Promise.all([place.start('p1'), place.start('p2'), place.open('team')]);
+  const arrived = new Map<string, number>();
+  const recorder = new Recorder((message) => {
+    arrived.set(message.data.toString(), performance.now());
+    return { kind: 'success' };
+  });
+  await subscribe(consumer, 'bell', recorder);
+  const took: number[] = [];
+  for (let index = 0; index < 20; index++) {
+    const began = performance.now();
+    const [publisher, prefix] = index % 2 === 0 ? [first, `a${index}`] : [second, `b${index}`];
+    publisher.tell({ order: 'publish', topic: 'bell', prefix, count: 1, inFlight: 1 });
+    await until(() => recorder.messages.length === index + 1, 'it arrived');
+    took.push(performance.now() - began);
+  }
+  took.sort((a, b) => a - b);
+  t.true((took[10] as number) < 100 && (took[19] as number) < 1500, `took ${took.map(Math.round).join(' ')} ms`);
+});
+
+among(
+  'a process that hangs loses its messages, and what it says of them afterwards does not count',
+  async (t, place) => {
+    const [hanging, sibling] = await Promise.all([place.start('team'), place.open('team')]);
+    await hanging.subscribe('hang', { hold: true });
+    await publish(sibling, 'hang', 'x');
+    await hanging.until('delivered');
+    hanging.signal('SIGSTOP');
+    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+    const recorder = new Recorder(() => gate.then(() => ({ kind: 'retry', afterMs: Infinity })));
+    await subscribe(sibling, 'hang', recorder);
+    await until(() => recorder.messages.length === 1, 'the sibling got it', 15_000);
+    t.is(recorder.messages[0]?.attempt, 2);
+    hanging.signal('SIGCONT');
+    await hanging.until('aborted');
+    t.deepEqual(hanging.texts('aborted'), ['x']);
+    // The one that hung publishes and takes part again, under a new lease.
+    hanging.tell({ order: 'publish', topic: 'other', prefix: 'back', count: 1, inFlight: 1 });
+    await hanging.until('acknowledged');
+    t.is((await sibling.stats('hang')).pending, 1);
+    open();
+    await until(async () => (await sibling.stats('hang')).parked === 1, 'the outcome of the sibling counts');
+  },
+  { processingTimeout: '1s' },
+);
+
+among(
+  'a handler that takes much longer than the processing timeout keeps its message',
+  async (t, place) => {
+    const [slow, sibling] = await Promise.all([place.start('team'), place.open('team')]);
+    await slow.subscribe('slow', { hold: true });
+    await publish(sibling, 'slow', 'x');
+    await slow.until('delivered');
+    const recorder = new Recorder();
+    await subscribe(sibling, 'slow', recorder);
+    const end = performance.now() + 5000;
+    await until(() => performance.now() > end, 'ten times the processing timeout was over');
+    t.is(recorder.messages.length, 0);
+    t.is(slow.count('aborted'), 0);
+  },
+  { processingTimeout: '500ms' },
+);
+
+among('processes that start at the same moment make one database', async (t, place) => {
+  const started = await Promise.all(texts('p', 4).map((consumer) => place.start(consumer)));
+  await Promise.all(started.map((one) => one.subscribe('race', { hold: false })));
+  started.forEach((one, index) =>
+    one.tell({ order: 'publish', topic: 'race', prefix: `p${index}`, count: 20, inFlight: 4 }),
+  );
+  await Promise.all(started.map((one) => one.until('delivered', 80)));
+  t.deepEqual(
+    started.map((one) => one.count('delivered')),
+    [80, 80, 80, 80],
+  );
+  t.deepEqual(
+    started.map((one) => one.count('refused')),
+    [0, 0, 0, 0],
+  );
+  await Promise.all(started.map((one) => one.kill()));
+  const broker = await place.open('last');
+  await broker.close();
+  t.deepEqual(readdirSync(place.home), ['p.db']);
+});
+
+among('on a full disk a publish fails, delivery goes on, and what was acknowledged arrives', async (t, place) => {
+  const cramped = await place.start('cramped', 400);
+  await cramped.subscribe('full', { hold: false });
+  cramped.tell({ order: 'publish', topic: 'full', prefix: 'm', count: 300, inFlight: 1 });
+  await cramped.until('published');
+  const acknowledged = cramped.texts('acknowledged');
+  t.true(acknowledged.length > 0 && cramped.count('refused') > 0);
+  t.is(acknowledged.length + cramped.count('refused'), 300);
+  const recorder = new Recorder();
+  await subscribe(await place.open('roomy'), 'full', recorder);
+  await until(() => recorder.messages.length >= acknowledged.length, 'a sibling with room has them all');
+  t.deepEqual(recorder.texts.toSorted(), acknowledged.toSorted());
+});

@@ -1,0 +1,156 @@
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { Worker } from 'node:worker_threads';
+import test, { type ExecutionContext } from 'ava';
+import { sqliteBroker } from '../../../../src/brokers/sqlite/broker.ts';
+import type { Broker, Handler, OutboundMessage } from '../../../../src/core/broker.ts';
+import type { Log } from '../../../../src/lib/log.ts';
+import { until } from '../../../_support/until.ts';
+import { temporary } from '../temporary.ts';
+
+interface Opened {
+  readonly broker: Broker;
+  readonly path: string;
+  readonly lines: string[];
+}
+
+async function open(t: ExecutionContext, settings: Record<string, string> = {}): Promise<Opened> {
+  const home = temporary(t);
+  const path = join(home, 'p.db');
+  const lines: string[] = [];
+  const keep = (line: string): void => void lines.push(line);
+  const log: Log = { debug: keep, info: keep, warn: keep, error: keep, scoped: () => log };
+  const context = { name: 'pubsub', appId: 'a', consumerId: 'g', consumerIdGiven: false, home, log };
+  const broker = await sqliteBroker.open({ connectionString: path, ...settings }, context);
+  t.teardown(() => broker.close());
+  return { broker, path, lines };
+}
+
+const message = (content: string | Uint8Array = 'x'): OutboundMessage => ({
+  data: Buffer.from(content),
+  contentType: 'text/plain',
+  metadata: {},
+});
+
+/** Takes the write lock as another process would. */
+function lock(t: ExecutionContext, path: string): () => void {
+  const database = new DatabaseSync(path);
+  database.exec('BEGIN IMMEDIATE');
+  t.teardown(() => database.close());
+  return () => database.exec('ROLLBACK');
+}
+
+test('a publish waits for the lock of another process', async (t) => {
+  const { broker, path } = await open(t);
+  const release = lock(t, path);
+  const publishing = broker.publish('t', [message()]);
+  setTimeout(release, 300);
+  t.deepEqual(await publishing, []);
+});
+
+test('a lock that is not let go fails the publish with the reason, and all goes on when it is', async (t) => {
+  const { broker, path, lines } = await open(t, { busyTimeout: '50ms' });
+  const seen: string[] = [];
+  await broker.subscribe('t', { metadata: {} }, async ({ data }) => {
+    seen.push(data.toString());
+    return { kind: 'success' };
+  });
+  const release = lock(t, path);
+  const failures = await broker.publish('t', [message('lost'), message('lost')]);
+  t.deepEqual(
+    failures.map(({ index, error }) => [index, error.message]),
+    [
+      [0, 'database is locked'],
+      [1, 'database is locked'],
+    ],
+  );
+  await t.throwsAsync(broker.ping(), { message: 'database is locked' });
+  t.true(lines.some((line) => line.includes('fails, trying again: database is locked')));
+  release();
+  t.deepEqual(await broker.publish('t', [message('kept')]), []);
+  await until(() => seen.length === 1, 'it arrived');
+  t.deepEqual(seen, ['kept']);
+  t.true(lines.some((line) => line.includes('works again')));
+});
+
+test('a subscription can be closed while the database is locked, and keeps nothing', async (t) => {
+  const { broker, path } = await open(t, { busyTimeout: '50ms' });
+  const seen: string[][] = [[], []];
+  const handler =
+    (list: string[] = []): Handler =>
+    async ({ data }) => {
+      list.push(data.toString());
+      return { kind: 'success' };
+    };
+  const subscription = await broker.subscribe('t', { metadata: {} }, handler(seen[0]));
+  const release = lock(t, path);
+  await subscription.close(new AbortController().signal);
+  release();
+  t.deepEqual(await broker.publish('t', [message('a'), message('b')]), []);
+  await broker.subscribe('t', { metadata: {} }, handler(seen[1]));
+  await until(() => seen[1]?.length === 2, 'the next subscription got them');
+  t.deepEqual(seen[0], []);
+});
+
+test('what waits for a database that hangs is bounded', async (t) => {
+  const { broker, path } = await open(t);
+  const release = lock(t, path);
+  const data = Buffer.alloc(8 * 2 ** 20);
+  await Promise.race([broker.publish('t', [message(data)]), new Promise((resolve) => setTimeout(resolve, 50))]);
+  const publishes = Array.from({ length: 12 }, () => broker.publish('t', [message(data)]));
+  const [failure] = await Promise.race(publishes);
+  t.is(failure?.error.message, 'too many messages wait to be stored');
+  release();
+  const results = await Promise.all(publishes);
+  t.is(results.filter((failures) => failures.length === 0).length, 8);
+});
+
+test.serial('when the database thread dies, handlers are told, and everything goes on with another', async (t) => {
+  const workers: Worker[] = [];
+  const onWorker = (worker: Worker): void => void workers.push(worker);
+  process.on('worker', onWorker);
+  t.teardown(() => process.off('worker', onWorker));
+  const { broker, lines } = await open(t);
+  const attempts: number[] = [];
+  const { promise: aborted, resolve: tell } = Promise.withResolvers<void>();
+  await broker.subscribe('t', { metadata: {} }, async ({ attempt }, signal) => {
+    attempts.push(attempt);
+    if (attempt > 1) return { kind: 'success' };
+    await once(signal, 'abort');
+    tell();
+    return { kind: 'drop' };
+  });
+  await broker.publish('t', [message()]);
+  await until(() => attempts.length === 1, 'it is in hand');
+  const ended = workers[0]?.terminate();
+  const [failure] = await broker.publish('t', [message()]);
+  t.true(failure === undefined || failure.error.message.startsWith('the database thread died'));
+  await Promise.all([ended, aborted]);
+  await until(() => attempts.includes(2), 'it came again');
+  t.deepEqual(await broker.publish('t', [message()]), []);
+  await until(async () => (await broker.stats('t')).pending === 1, 'the later ones are in hand');
+  t.is(workers.length, 2);
+  t.true(lines.some((line) => line.startsWith('the database thread died')));
+});
+
+test('a database that is taken away is noticed and made anew', async (t) => {
+  const { broker, path, lines } = await open(t);
+  const seen: string[] = [];
+  await broker.subscribe('t', { metadata: {} }, async ({ data }) => {
+    seen.push(data.toString());
+    return { kind: 'success' };
+  });
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix);
+  await until(() => lines.some((line) => line.includes('was removed or replaced')), 'it was noticed', 20_000);
+  await until(async () => (await broker.publish('t', [message('anew')])).length === 0, 'a publish succeeds');
+  await until(() => seen.includes('anew'), 'the subscription is there again');
+  t.pass();
+});
+
+test('a broker that cannot use its file says which and why', async (t) => {
+  await t.throwsAsync(open(t, { connectionString: '/proc/nowhere/p.db' }), {
+    message: /\/proc\/nowhere\/p\.db: ENOENT/,
+  });
+});

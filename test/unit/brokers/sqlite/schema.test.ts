@@ -1,0 +1,53 @@
+import { statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import test from 'ava';
+import { openDatabase } from '../../../../src/brokers/sqlite/schema.ts';
+import { temporary } from '../temporary.ts';
+
+test('a new database and its directory are made for their user alone', (t) => {
+  const path = join(temporary(t), 'a/b/p.db');
+  openDatabase(path, 1000).close();
+  t.is(statSync(path).mode & 0o777, 0o600);
+  t.is(statSync(join(path, '..')).mode & 0o777, 0o700);
+});
+
+test('a database is opened again as it is', (t) => {
+  const path = join(temporary(t), 'p.db');
+  const first = openDatabase(path, 1000);
+  first.exec(`INSERT INTO consumer_group (topic, name) VALUES ('t', 'g')`);
+  const second = openDatabase(path, 1000);
+  t.is(second.prepare('SELECT count(*) AS n FROM consumer_group').get()?.['n'], 1);
+  t.is(second.prepare('PRAGMA journal_mode').get()?.['journal_mode'], 'wal');
+  first.close();
+  second.close();
+});
+
+test('a database of a newer release is refused, and says which release is needed', (t) => {
+  const path = join(temporary(t), 'p.db');
+  const database = openDatabase(path, 1000);
+  database.exec('PRAGMA user_version = 99');
+  database.close();
+  t.throws(() => openDatabase(path, 1000), {
+    message: /p\.db: a newer release wrote it \(schema 99, this one knows 1\)/,
+  });
+});
+
+test('a file of another program is refused and left alone', (t) => {
+  const other = join(temporary(t), 'other.db');
+  const database = new DatabaseSync(other);
+  database.exec('CREATE TABLE state (key TEXT)');
+  database.close();
+  t.throws(() => openDatabase(other, 1000), { message: /other\.db: it belongs to another program/ });
+  const text = join(temporary(t), 'notes.txt');
+  writeFileSync(text, 'shopping list '.repeat(1000));
+  t.throws(() => openDatabase(text, 1000), { message: /notes\.txt: file is not a database/ });
+});
+
+test('a lock that is not let go ends the waiting with a sentence', (t) => {
+  const path = join(temporary(t), 'p.db');
+  const holder = openDatabase(path, 1000);
+  holder.exec('BEGIN IMMEDIATE');
+  t.throws(() => openDatabase(path, 50), { message: /p\.db: another process keeps it locked/ });
+  holder.close();
+});
