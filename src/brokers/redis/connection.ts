@@ -1,0 +1,83 @@
+import { backoffMs, type Backoff } from '../../lib/backoff.ts';
+import { sleep } from '../../lib/sleep.ts';
+import { messageOf } from '../../core/errors.ts';
+import type { Client } from './servers.ts';
+import type { Teller } from './teller.ts';
+
+/** How long `open` waits for a server that is not there yet; the component's initTimeout ends it earlier. */
+const OPEN_PATIENCE_MS = 60_000;
+
+/** The client for everything but blocking reads. Lost, it is replaced; what was on its way then has failed. */
+export class Connection {
+  /** Undefined while there is no server. */
+  client: Client | undefined;
+  private readonly connect: () => Promise<Client>;
+  private readonly backoff: Backoff;
+  private readonly teller: Teller;
+  private readonly closing = new AbortController();
+  private connected = Promise.withResolvers<Client>();
+  private reason = '';
+
+  constructor(connect: () => Promise<Client>, backoff: Backoff, teller: Teller) {
+    this.connect = connect;
+    this.backoff = backoff;
+    this.teller = teller;
+  }
+
+  /** Resolves when connected. A server that is away is waited for, one that refuses us is an error. */
+  async open(): Promise<void> {
+    const patience = performance.now() + OPEN_PATIENCE_MS;
+    await this.keepTrying((error) => !isAbsence(error) || performance.now() > patience);
+  }
+
+  /** The client, as soon as there is one. Rejects with why there is none within `ms`. */
+  async ready(ms: number): Promise<Client> {
+    if (this.client) return this.client;
+    await Promise.race([this.connected.promise, sleep(ms, this.closing.signal)]);
+    if (!this.client) throw new Error(this.closing.signal.aborted ? 'component is closed' : this.reason);
+    return this.client;
+  }
+
+  close(): void {
+    this.closing.abort();
+    this.client?.disconnect();
+  }
+
+  private async keepTrying(isFinal: (error: unknown) => boolean): Promise<void> {
+    const { signal } = this.closing;
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        return this.adopt(await this.connect());
+      } catch (error) {
+        if (isFinal(error)) throw error;
+        this.reason = messageOf(error);
+        this.teller.away(this.reason);
+      }
+      await sleep(backoffMs(this.backoff, attempt), signal);
+    }
+  }
+
+  private adopt(client: Client): void {
+    if (this.closing.signal.aborted) return client.disconnect();
+    this.client = client;
+    this.connected.resolve(client);
+    this.teller.back();
+    this.reason = 'the connection was closed';
+    client.on('error', (error: Error) => (this.reason = error.message));
+    client.once('end', () => this.onLost());
+  }
+
+  private onLost(): void {
+    this.client = undefined;
+    this.connected = Promise.withResolvers();
+    void this.keepTrying(() => false);
+  }
+}
+
+/** Whether nobody answered, or somebody who will be able to do more soon. */
+function isAbsence(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error.name === 'ReplyError') return /^(LOADING|MASTERDOWN|CLUSTERDOWN|BUSY) /.test(error.message);
+  const code = 'code' in error ? String(error.code) : '';
+  return !/^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO)/.test(code);
+}

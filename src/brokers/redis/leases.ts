@@ -1,0 +1,55 @@
+/** Keeping what is in hand: whoever looks at the pending list sees that its owner lives and works on it. */
+
+import type { Hand } from './hand.ts';
+import type { Held } from './held.ts';
+import type { StreamGroup } from './stream-group.ts';
+
+const BATCH = 500;
+/** The server's clock may be set back a little without our taking that for somebody else's touch. */
+const CLOCK_SLACK_MS = 1000;
+
+/** Idle time on the server that shows that nobody has touched the entries since we did. */
+export function untouchedMs(batch: readonly Held[], now: number): number {
+  const untouched = now - Math.max(...batch.map(({ touchedAt }) => touchedAt));
+  return Math.floor(untouched - Math.min(CLOCK_SLACK_MS, untouched / 2));
+}
+
+/**
+ * Renews the leases of `batch` for `consumer` and gives up those that are lost. Rejects when the server cannot be
+ * asked: nothing is given up then.
+ */
+export async function renew(group: StreamGroup, hand: Hand, consumer: string, batch: readonly Held[]): Promise<void> {
+  for (let i = 0; i < batch.length; i += BATCH) {
+    const part = batch.slice(i, i + BATCH);
+    const ids = part.map(({ id }) => id);
+    const renewed = new Set(await group.renew(consumer, ids, untouchedMs(part, performance.now())));
+    const now = performance.now();
+    for (const held of part) {
+      if (renewed.has(held.id)) held.touchedAt = now;
+      // What we still can deliver stays in hand, so that it is not started twice when the server delivers it anew.
+      else if ((await examine(group, hand, consumer, held)) === 'unknown' && !held.entry) hand.lose(held);
+    }
+  }
+}
+
+/** What became of an entry that could not be renewed or claimed. */
+export type Fate =
+  /** It is ours all the same. */
+  | 'ours'
+  /** The server knows nothing of it: acknowledged by somebody, trimmed, deleted, or forgotten in a failover. */
+  | 'unknown'
+  /** Somebody else took it over; it is not in hand any more. */
+  | 'lost';
+
+/** Asks the server about an entry, and gives it up when another has it. Rejects when the server cannot be asked. */
+export async function examine(group: StreamGroup, hand: Hand, consumer: string, held: Held): Promise<Fate> {
+  const pending = await group.findPending(held.id);
+  held.touchedAt = performance.now();
+  if (pending === undefined) return 'unknown';
+  if (pending.consumer === consumer) {
+    await group.renew(consumer, [held.id], 0);
+    return 'ours';
+  }
+  hand.lose(held);
+  return 'lost';
+}

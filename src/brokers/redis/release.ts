@@ -1,0 +1,47 @@
+/** Giving entries back, so that whoever wants them has them at once. */
+
+import { messageOf } from '../../core/errors.ts';
+import type { Hand } from './hand.ts';
+import type { Held } from './held.ts';
+import { untouchedMs } from './leases.ts';
+import { CLAIMABLE_MS, type StreamGroup } from './stream-group.ts';
+import type { Teller } from './teller.ts';
+
+const BATCH = 500;
+/** Waiting times are rounded up to this, so that many entries go together. */
+const WAIT_STEP_MS = 100;
+
+/** Makes `consumer` their owner. Where that fails they stay ours until somebody finds that we have ended. */
+export async function release(
+  group: StreamGroup,
+  hand: Hand,
+  consumer: string,
+  batch: readonly Held[],
+  teller: Teller,
+): Promise<void> {
+  const now = performance.now();
+  const alike = Map.groupBy(batch, (held) => `${deliveriesOf(held)} ${waitOf(held, now)}`);
+  const parts = [...alike.values()].flatMap((all) => chunks(all, BATCH));
+  const giveBack = async (part: readonly Held[]): Promise<void> => {
+    const [first] = part as [Held];
+    const ids = part.map(({ id }) => id);
+    const [idleMs, deliveries] = [CLAIMABLE_MS - waitOf(first, now), deliveriesOf(first)];
+    for (const held of part) hand.lose(held);
+    await group.handOver(consumer, ids, untouchedMs(part, now), idleMs, deliveries).catch((error: unknown) => {
+      teller.note(`giving back messages of topic ${group.topic} fails: ${messageOf(error)}`);
+    });
+  };
+  await Promise.all(parts.map(giveBack));
+}
+
+/** How many deliveries a handler saw. */
+const deliveriesOf = ({ state, attempt }: Held): number => (state === 'queued' ? attempt - 1 : attempt);
+
+/** How long its retry still waits. */
+function waitOf({ state, dueAt }: Held, now: number): number {
+  return state === 'waiting' ? Math.ceil(Math.max(0, dueAt - now) / WAIT_STEP_MS) * WAIT_STEP_MS : 0;
+}
+
+function chunks<T>(all: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size));
+}

@@ -1,0 +1,276 @@
+import type { Handler, Subscription } from '../../core/broker.ts';
+import { messageOf } from '../../core/errors.ts';
+import { Acks } from './acks.ts';
+import type { ConsumerNames } from './consumer-name.ts';
+import { decodeEntries, type RawEntry } from './entry.ts';
+import type { Limits } from './appetite.ts';
+import { Hand, type HandListener } from './hand.ts';
+import { Member, type Held } from './held.ts';
+import { examine, renew, untouchedMs } from './leases.ts';
+import type { Reader, Source } from './reader.ts';
+import { release } from './release.ts';
+import type { StreamGroup } from './stream-group.ts';
+import { Sweep } from './sweep.ts';
+import type { Teller } from './teller.ts';
+
+const FETCH_RETRY_MS = 250;
+/** Who is alone in the group looks only every so many times. */
+const LOOKS_ALONE = 3;
+
+export interface TopicOptions extends Limits {
+  /** Infinity: what somebody owns who may be alive stays his. */
+  readonly processingTimeoutMs: number;
+  /** After this long a reply that has not come never will. */
+  readonly replyTimeoutMs: number;
+}
+
+/** A topic that is subscribed to: reads, claims, renews, acknowledges and releases what its members handle. */
+export class Topic implements Source, HandListener {
+  readonly name: string;
+  private readonly group: StreamGroup;
+  private readonly names: ConsumerNames;
+  private readonly options: TopicOptions;
+  private readonly reader: Reader;
+  private readonly teller: Teller;
+  private readonly hand: Hand;
+  private readonly acks: Acks;
+  private readonly abandoned: Sweep;
+  private readonly onClosed: () => void;
+  /** What others left behind comes before what is new: until there is no more of it nothing new is read. */
+  private hasAbandoned = true;
+  private looks = 0;
+  private sweeping: Promise<void> | undefined;
+  private fetching: Promise<void> | undefined;
+  private fetchTimer: NodeJS.Timeout | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    group: StreamGroup,
+    names: ConsumerNames,
+    options: TopicOptions,
+    reader: Reader,
+    teller: Teller,
+    onClosed: () => void,
+  ) {
+    this.name = group.topic;
+    this.group = group;
+    this.names = names;
+    this.options = options;
+    this.reader = reader;
+    this.teller = teller;
+    this.hand = new Hand(group.topic, options, this);
+    this.abandoned = new Sweep(group, this.hand, names, teller, options.processingTimeoutMs);
+    this.acks = new Acks(group, teller, (ids) => this.onAcknowledged(ids));
+    this.onClosed = onClosed;
+  }
+
+  /** Messages read ahead that no handler has seen yet. */
+  get unseen(): number {
+    return this.hand.unseen;
+  }
+
+  /** While it ends; resolves when it has. */
+  get ending(): Promise<void> | undefined {
+    return this.closing;
+  }
+
+  /** Takes what was left behind, then what is new. */
+  open(): void {
+    this.reader.add(this);
+    void this.sweep();
+  }
+
+  join(handler: Handler): Subscription {
+    const member = new Member(handler);
+    this.hand.members.add(member);
+    this.hand.pump();
+    let closed: Promise<void> | undefined;
+    return {
+      close: (deadline) => {
+        member.hurryAt(deadline);
+        return (closed ??= this.leave(member));
+      },
+    };
+  }
+
+  // Source: what the reader wants to know.
+
+  get wanted(): number {
+    return this.hasAbandoned || this.closing ? 0 : this.hand.wanted;
+  }
+
+  deliver(raw: readonly RawEntry[], now: number): void {
+    this.hand.take(
+      decodeEntries(raw).map((entry) => ({ entry, attempt: 1 })),
+      now,
+    );
+  }
+
+  async recreate(): Promise<void> {
+    await this.group.create();
+  }
+
+  /** Claims what was sent to us and did not arrive. */
+  async recover(): Promise<void> {
+    while (this.sweeping) await this.sweeping;
+    await this.sweep(0);
+  }
+
+  // Work that comes up with time.
+
+  /** To be called now and then: looks around, more rarely when there was nobody else the last time. */
+  lookNowAndThen(): void {
+    this.looks++;
+    if (!this.abandoned.isAlone || this.looks % LOOKS_ALONE === 0) void this.sweep();
+  }
+
+  /** Looks for what nobody works on. */
+  sweep(ownMs = this.options.replyTimeoutMs): Promise<void> {
+    if (this.closing) return Promise.resolve();
+    this.sweeping ??= this.lookAround(ownMs).finally(() => {
+      this.sweeping = undefined;
+      this.reader.wake(this);
+    });
+    return this.sweeping;
+  }
+
+  /** Renews the lease of whatever is in hand and was not touched for `afterMs`. */
+  async keep(afterMs: number): Promise<void> {
+    const before = performance.now() - afterMs;
+    const old = this.hand.all.filter(({ touchedAt }) => touchedAt <= before);
+    const isParked = ({ state }: Held): boolean => state === 'parked';
+    try {
+      await renew(
+        this.group,
+        this.hand,
+        this.names.own,
+        old.filter((held) => !isParked(held)),
+      );
+      await renew(this.group, this.hand, this.names.parked, old.filter(isParked));
+    } catch (error) {
+      this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
+    }
+  }
+
+  /** What is parked here was released. */
+  forgetParked(ids: readonly string[]): void {
+    for (const id of ids) {
+      const held = this.hand.find(id);
+      if (held?.state === 'parked') this.hand.lose(held);
+    }
+  }
+
+  // HandListener: what happens to what is in hand.
+
+  onSettled(id: string): void {
+    this.acks.add(id);
+  }
+
+  onDue(): void {
+    this.fetchIn(0);
+  }
+
+  /** When this fails the next renewal does it. */
+  onParked({ id }: Held): void {
+    void this.group.renew(this.names.parked, [id], 0).catch(() => undefined);
+  }
+
+  onGivenBack(held: Held): void {
+    void this.release([held]);
+  }
+
+  onRoom(): void {
+    if (this.hand.hasDue) this.fetchIn(0);
+    if (this.hasAbandoned) {
+      if (this.hand.wanted > 0) void this.sweep();
+    } else {
+      this.reader.wake(this);
+    }
+  }
+
+  private onAcknowledged(ids: readonly string[]): void {
+    for (const id of ids) {
+      const held = this.hand.find(id);
+      if (held?.state === 'settled') this.hand.lose(held);
+    }
+  }
+
+  private async lookAround(ownMs: number): Promise<void> {
+    try {
+      this.hasAbandoned = await this.abandoned.run(ownMs);
+    } catch (error) {
+      // The server's word is final; without one the question is still open.
+      if (error instanceof Error && error.name === 'ReplyError') this.hasAbandoned = false;
+      this.teller.note(`looking for abandoned messages of topic ${this.name} fails: ${messageOf(error)}`);
+    }
+  }
+
+  private fetchIn(ms: number): void {
+    if (this.fetching) return;
+    this.fetchTimer ??= setTimeout(() => {
+      this.fetchTimer = undefined;
+      this.fetching = this.fetch().finally(() => (this.fetching = undefined));
+    }, ms);
+  }
+
+  /** Claims the retries that are due, which makes the server count another delivery. */
+  private async fetch(): Promise<void> {
+    const batch = this.hand.due();
+    if (batch.length === 0) return;
+    try {
+      await this.claimAgain(batch, untouchedMs(batch, performance.now()));
+      for (const held of batch) if (held.state === 'fetching') await this.lookFor(held);
+    } catch (error) {
+      this.teller.note(`redelivering messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
+      this.hand.fetchLater(batch);
+      setTimeout(() => this.onDue(), FETCH_RETRY_MS);
+    }
+  }
+
+  /** A retry that could not be claimed: from memory, when the server does not know it any more. */
+  private async lookFor(held: Held): Promise<void> {
+    const fate = await examine(this.group, this.hand, this.names.own, held);
+    if (fate === 'ours') await this.claimAgain([held], 0);
+    if (held.state !== 'fetching') return;
+    if (held.entry) this.hand.take([{ entry: held.entry, attempt: held.attempt + 1 }], performance.now());
+    else this.hand.lose(held);
+  }
+
+  private async claimAgain(batch: readonly Held[], untouched: number): Promise<void> {
+    const entries = await this.group.claim(
+      this.names.own,
+      batch.map(({ id }) => id),
+      untouched,
+    );
+    const attempts = new Map(batch.map(({ id, attempt }) => [id, attempt]));
+    const delivered = entries.map((entry) => ({ entry, attempt: (attempts.get(entry.id) ?? 0) + 1 }));
+    this.hand.take(delivered, performance.now());
+  }
+
+  private async leave(member: Member): Promise<void> {
+    member.leaving = true;
+    const { members } = this.hand;
+    if ([...members].every(({ leaving }) => leaving)) return (this.closing ??= this.close(member));
+    await member.drained();
+    for (const held of [...member.running]) this.hand.retryNow(held);
+    members.delete(member);
+  }
+
+  /** Nothing is read or claimed any more; what no handler has goes back at once, the rest when the time is up. */
+  private async close(last: Member): Promise<void> {
+    await this.reader.remove(this);
+    await this.sweeping;
+    clearTimeout(this.fetchTimer);
+    await this.fetching;
+    await this.release(this.hand.all.filter(({ state }) => state !== 'running' && state !== 'settled'));
+    await Promise.all([...this.hand.members].map((member) => member.drained()));
+    await this.release(this.hand.all.filter(({ state }) => state !== 'settled'));
+    await this.acks.flush(last.hurry.signal);
+    await this.group.bury([this.names.own, this.names.parked]).catch(() => undefined);
+    this.onClosed();
+  }
+
+  private release(batch: readonly Held[]): Promise<void> {
+    return release(this.group, this.hand, this.names.released, batch, this.teller);
+  }
+}

@@ -1,0 +1,129 @@
+/** How much is taken when, and in which order. */
+
+import { setTimeout as wait } from 'node:timers/promises';
+import test from 'ava';
+import { NEVER, publish, Recorder, retry, subscribe, SUCCESS, text, textOf, texts } from '../conformance/bench.ts';
+import { RedisServer } from '../_support/redis.ts';
+import { until } from '../_support/until.ts';
+import { openSite } from './_site.ts';
+
+test('no more is taken from the server than can be handled soon, and slow handlers cause no second delivery', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redisHost: server.address, processingTimeout: '500ms', concurrency: '4' };
+  const [{ broker }, sibling] = await Promise.all([openSite(t, settings), openSite(t, settings)]);
+  await publish(broker, 'orders', ...texts('m', 500));
+  const slow = new Recorder(() => wait(400, SUCCESS));
+  await subscribe(broker, 'orders', slow);
+  await subscribe(sibling.broker, 'orders', slow);
+  const end = performance.now() + 2500;
+  await until(async () => {
+    const [pending] = (await server.ask('xpending', 'orders', 'team')) as [number];
+    t.true(pending <= 2 * (4 + 10 + 4), `${pending} pending`);
+    return performance.now() > end;
+  }, 'it went on for a while');
+  t.is(new Set(slow.texts).size, slow.texts.length);
+});
+
+test('a topic whose handlers hang does not slow another one down', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  await subscribe(broker, 'hanging', new Recorder(() => new Promise(() => undefined)));
+  await publish(broker, 'hanging', ...texts('h', 15));
+  const fast = new Recorder();
+  await subscribe(broker, 'fast', fast);
+  await until(async () => (await broker.stats('hanging')).pending === 10, 'all its handlers hang');
+  for (let from = 0; from < 5000; from += 500) await publish(broker, 'fast', ...texts(`m${from}`, 500));
+  await until(() => fast.messages.length === 5000, 'the other is done', 5000);
+  t.is((await broker.stats('hanging')).pending, 10);
+});
+
+test('a hundred subscriptions that come and go leave no connection behind and swallow nothing', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const recorder = new Recorder();
+  for (let i = 0; i < 100; i++) await (await subscribe(broker, 'orders', recorder)).close(NEVER);
+  await publish(broker, 'orders', ...texts('m', 20));
+  await subscribe(broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 20, 'all arrived');
+  t.true(recorder.messages.every(({ attempt }) => attempt === 1));
+  const clients = String(await server.ask('client', 'LIST'))
+    .trim()
+    .split('\n');
+  t.true(clients.length <= 4, clients.join('\n'));
+});
+
+test('a new topic is read at once, though a read of others is waiting', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  await subscribe(broker, 'idle', new Recorder());
+  for (const topic of texts('topic', 5)) {
+    const recorder = new Recorder();
+    const subscription = await subscribe(broker, topic, recorder);
+    const began = performance.now();
+    await publish(broker, topic, 'x');
+    await until(() => recorder.messages.length === 1, 'it arrived');
+    t.true(performance.now() - began < 1000);
+    await subscription.close(NEVER);
+    t.true(performance.now() - began < 1500);
+  }
+});
+
+test('with a concurrency of 1 the order outlives the broker, also when the first one waits for its retry', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redisHost: server.address, concurrency: '1' };
+  const first = await openSite(t, settings);
+  const before = new Recorder((message) => (textOf(message) === 'm-1' ? retry(700) : SUCCESS));
+  await subscribe(first.broker, 'orders', before);
+  await publish(first.broker, 'orders', ...texts('m', 30));
+  await until(() => before.messages.length === 2, 'the second one failed');
+  const failed = performance.now();
+  await first.broker.close();
+  const after = new Recorder();
+  await subscribe((await openSite(t, settings)).broker, 'orders', after);
+  await until(() => after.messages.length === 29, 'all the others came');
+  t.deepEqual(after.texts, texts('m', 30).slice(1));
+  t.is(after.messages[0]?.attempt, 2);
+  t.true(after.messages.slice(1).every(({ attempt }) => attempt === 1));
+  t.true(performance.now() - failed >= 699);
+});
+
+test('maxLenApprox and streamTTL keep streams short', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const short = await openSite(t, { redisHost: server.address, maxLenApprox: '100' });
+  await publish(short.broker, 'short', ...texts('m', 1000));
+  t.true(Number(await server.ask('xlen', 'short')) < 400);
+  const young = await openSite(t, { redisHost: server.address, streamTTL: '1h' });
+  const old = Date.now() - 7_200_000;
+  await server.ask('eval', `for i = 1, 300 do redis.call('XADD', 'young', '${old}-' .. i, 'data', 'old') end`, 0);
+  await publish(young.broker, 'young', 'new');
+  t.true(Number(await server.ask('xlen', 'young')) <= 101);
+});
+
+test('a lag that the server does not know is counted', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const recorder = new Recorder();
+  const subscription = await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', 'before');
+  await until(() => recorder.messages.length === 1, 'it arrived');
+  await subscription.close(NEVER);
+  await publish(broker, 'orders', ...texts('m', 600));
+  const entries = (await server.ask('xrange', 'orders', '-', '+')) as [string][];
+  await server.ask('xdel', 'orders', entries[300]?.[0] ?? '');
+  const [group] = (await server.ask('xinfo', 'GROUPS', 'orders')) as [unknown[]];
+  t.is(group[group.indexOf('lag') + 1], null);
+  const { lag, oldestUnsettledMs } = await broker.stats('orders');
+  t.is(lag, 599);
+  t.true(oldestUnsettledMs >= 0 && oldestUnsettledMs < 60_000);
+});
+
+test('large messages arrive unchanged', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const large = { ...text(''), data: Buffer.alloc(4 * 2 ** 20, 'x') };
+  const recorder = new Recorder(() => wait(20, SUCCESS));
+  for (let i = 0; i < 20; i++) t.deepEqual(await broker.publish('large', [large]), []);
+  await subscribe(broker, 'large', recorder);
+  await until(async () => recorder.messages.length === 20 && (await broker.stats('large')).pending === 0, 'all came');
+  t.true(recorder.messages.every(({ data }) => data.length === large.data.length));
+});

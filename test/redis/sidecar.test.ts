@@ -1,0 +1,70 @@
+/** The sidecar on Redis, from outside. */
+
+import test from 'ava';
+import { publish, startDaprd } from '../_support/daprd.ts';
+import { startHttpApp } from '../_support/http-app.ts';
+import { DURABLE, RedisServer } from '../_support/redis.ts';
+import { until } from '../_support/until.ts';
+
+const component = (address: string, more = ''): string => `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: pubsub
+spec:
+  type: pubsub.redis
+  version: v1
+  ${more}
+  metadata:
+  - name: redisHost
+    value: ${address}
+  - name: redisPassword
+    value: ""
+`;
+
+test('what the app refused is delivered again, also when sidecar and server were killed meanwhile', async (t) => {
+  const server = await RedisServer.start(t.teardown, DURABLE);
+  let isWell = false;
+  const handled = new Map<number, number>();
+  const app = await startHttpApp({
+    subscribe: [{ pubsubname: 'pubsub', topic: 'orders', route: '/orders' }],
+    reply: ({ event }) => {
+      const seq = (event['data'] as { seq: number }).seq;
+      if (isWell) handled.set(seq, (handled.get(seq) ?? 0) + 1);
+      return isWell ? 200 : 500;
+    },
+  });
+  t.teardown(() => app.close());
+  const options = { appPort: app.port, resources: { 'pubsub.yaml': component(server.address) } };
+  const first = await startDaprd(t, options);
+  for (let seq = 0; seq < 10; seq++) t.is((await publish(first, 'orders', { seq })).status, 204);
+  await until(() => app.received.length >= 10, 'the app refused them');
+  await first.stop('SIGKILL');
+  await server.kill();
+  await server.start();
+  isWell = true;
+  const began = performance.now();
+  const second = await startDaprd(t, options);
+  await until(() => handled.size === 10, 'the app has them', 5000);
+  t.log(`handled ${Math.round(performance.now() - began)} ms after the start of the next sidecar`);
+  t.is(await second.stop(), 0);
+});
+
+test('a sidecar that is refused by the server ends and says why', async (t) => {
+  const server = await RedisServer.start(t.teardown, ['--requirepass', 'secret'], { password: 'secret' });
+  await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': component(server.address) } }), {
+    message: /error connecting to redis at 127\.0\.0\.1:\d+: NOAUTH Authentication required/,
+  });
+});
+
+test('without a server the sidecar ends after initTimeout, or goes on without when errors are to be ignored', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  await server.kill();
+  const absent = component(server.address, 'initTimeout: 1s');
+  await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': absent } }), {
+    message: /redis at .* cannot be reached, trying again: connect ECONNREFUSED[^]*init timeout for component pubsub/,
+  });
+  const ignored = component(server.address, 'initTimeout: 1s\n  ignoreErrors: true');
+  const daprd = await startDaprd(t, { resources: { 'pubsub.yaml': ignored } });
+  t.is((await publish(daprd, 'orders', {})).status, 404);
+});
