@@ -1,0 +1,170 @@
+/** The app over gRPC (contract section 2). */
+
+import { randomUUID } from 'node:crypto';
+import {
+  AppCallbackAlphaService,
+  AppCallbackHealthCheckService,
+  AppCallbackService,
+  ListTopicSubscriptionsResponse,
+  TopicEventBulkRequest,
+  TopicEventBulkResponse,
+  TopicEventRequest,
+  TopicEventResponse,
+  type TopicEventBulkRequestEntry,
+  type TopicSubscription,
+} from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
+import { asBuffer, BULK_TYPE } from '../core/cloud-event.ts';
+import { GrpcCode } from '../core/errors.ts';
+import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
+import type { SubscriptionSpec } from '../core/subscription.ts';
+import { bulkOptionsOf } from '../core/subscription-document.ts';
+import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
+import type { Log } from '../lib/log.ts';
+import { sleep } from '../lib/sleep.ts';
+import { callMetadataOf, pubsubHeader } from './app-headers.ts';
+import { GrpcCallError, GrpcClient } from './grpc-client.ts';
+import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
+import { eventOf, topicEventOf, type UnknownData } from './topic-event.ts';
+
+export interface GrpcChannelOptions {
+  readonly address: string;
+  readonly port: number;
+  /** The app's certificate is not verified: it is on this machine and usually self-signed. */
+  readonly tls: boolean;
+  /** Sent to the app with every call; empty: none. */
+  readonly appToken: string;
+  readonly unknownData: UnknownData;
+  /** Longest answer that is read; more is an error. */
+  readonly maxBodyBytes: number;
+  readonly log: Log;
+}
+
+const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaService.onBulkTopicEventAlpha1] as const;
+
+export class GrpcChannel implements AppChannel {
+  private readonly options: GrpcChannelOptions;
+  private readonly client: GrpcClient;
+  private readonly token: readonly string[];
+  /** Of BULK_METHODS, the one that the app is known not to lack. */
+  private bulkMethod = 0;
+
+  constructor(options: GrpcChannelOptions) {
+    const { tls, address, port, appToken, maxBodyBytes } = options;
+    const host = address.includes(':') ? `[${address}]` : address;
+    this.options = options;
+    this.token = appToken ? ['dapr-api-token', appToken] : [];
+    this.client = new GrpcClient({
+      authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
+      maxMessageBytes: maxBodyBytes,
+    });
+  }
+
+  async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
+    const { path } = AppCallbackService.onTopicEvent;
+    try {
+      const message = TopicEventRequest.encode(topicEventOf(event, event.path, this.options.unknownData)).finish();
+      const answer = await this.client.call(path, message, [...this.token, ...callMetadataOf(event)], signal);
+      return answerOfStatus(TopicEventResponse.decode(answer).status);
+    } catch (error) {
+      return failure(error);
+    }
+  }
+
+  async deliverBulk(events: readonly TopicEvent[], signal: AbortSignal): Promise<readonly Answer[]> {
+    const [first] = events;
+    if (!first) return [];
+    const { pubsubName, topic, path } = first;
+    try {
+      const entries = events.map((event) => this.entryOf(event));
+      const metadata = { pubsubName };
+      const request = { id: randomUUID(), entries, metadata, topic, pubsubName, type: BULK_TYPE, path };
+      const message = TopicEventBulkRequest.encode(request).finish();
+      const answer = await this.callBulk(message, [...this.token, ...pubsubHeader(first)], signal);
+      const statuses = new Map(
+        TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
+      );
+      return entries.map(({ entryId }) => answerOfStatus(statuses.get(entryId)));
+    } catch (error) {
+      return events.map(() => failure(error));
+    }
+  }
+
+  async subscriptions(signal: AbortSignal): Promise<readonly SubscriptionSpec[]> {
+    const { path } = AppCallbackService.listTopicSubscriptions;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const answer = await this.client.call(path, new Uint8Array(), this.token, signal);
+        return ListTopicSubscriptionsResponse.decode(answer).subscriptions.map(specOf);
+      } catch (error) {
+        if (error instanceof GrpcCallError && error.code === GrpcCode.UNIMPLEMENTED) {
+          this.options.log.info('pubsub subscriptions: gRPC app does not implement ListTopicSubscriptions');
+          return [];
+        }
+        if (attempt > INIT_RETRIES || signal.aborted) throw error;
+        await sleep(backoffMs(INIT_BACKOFF, attempt), signal);
+      }
+    }
+  }
+
+  /** There is nothing to tell a gRPC app. */
+  async configure(): Promise<void> {}
+
+  async probe(signal: AbortSignal): Promise<void> {
+    await this.client.call(AppCallbackHealthCheckService.healthCheck.path, new Uint8Array(), [], signal);
+  }
+
+  async close(): Promise<void> {
+    this.client.close();
+  }
+
+  /** Older apps serve the method under another name only. */
+  private async callBulk(message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
+    for (;;) {
+      const method = BULK_METHODS[this.bulkMethod] as (typeof BULK_METHODS)[number];
+      try {
+        return await this.client.call(method.path, message, metadata, signal);
+      } catch (error) {
+        const isLast = this.bulkMethod === BULK_METHODS.length - 1;
+        if (isLast || !(error instanceof GrpcCallError) || error.code !== GrpcCode.UNIMPLEMENTED) throw error;
+        this.options.log.warn(`falling back to OnBulkTopicEventAlpha1 due to unimplemented error: ${error.message}`);
+        this.bulkMethod++;
+      }
+    }
+  }
+
+  private entryOf(event: TopicEvent): TopicEventBulkRequestEntry {
+    const entry = { entryId: randomUUID(), metadata: { ...event.metadata } };
+    return event.raw
+      ? { ...entry, contentType: 'application/octet-stream', event: { $case: 'bytes', value: asBuffer(event.raw) } }
+      : {
+          ...entry,
+          contentType: 'application/cloudevents+json',
+          event: { $case: 'cloudEvent', value: eventOf(event, this.options.unknownData) },
+        };
+  }
+}
+
+function failure(error: unknown): Answer {
+  if (error instanceof GrpcCallError) return answerOfGrpcError(error.code, error.message);
+  return { kind: 'retry', reason: `the event cannot be written or the answer of the app not read: ${String(error)}` };
+}
+
+/** Without routes the app is called with an empty path; paths are taken as they are. */
+function specOf(subscription: TopicSubscription): SubscriptionSpec {
+  const { pubsubName, topic, metadata, routes, deadLetterTopic, bulkSubscribe } = subscription;
+  const rules = [...(routes?.rules ?? [])];
+  if (routes?.default || rules.length === 0) rules.push({ match: '', path: routes?.default ?? '' });
+  const bulk = bulkSubscribe?.enabled
+    ? bulkOptionsOf(bulkSubscribe.maxMessagesCount, bulkSubscribe.maxAwaitDurationMs)
+    : undefined;
+  return {
+    name: '',
+    kind: 'PROGRAMMATIC',
+    pubsubName,
+    topic,
+    rules,
+    metadata,
+    deadLetterTopic,
+    ...(bulk && { bulk }),
+  };
+}

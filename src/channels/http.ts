@@ -1,0 +1,223 @@
+/** The app over HTTP. */
+
+import { randomUUID } from 'node:crypto';
+import { H2CClient, Pool, type Dispatcher } from 'undici';
+import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
+import { Semaphore } from '../lib/semaphore.ts';
+import { sleep } from '../lib/sleep.ts';
+import type { Log } from '../lib/log.ts';
+import { messageOf } from '../core/errors.ts';
+import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
+import type { SubscriptionSpec } from '../core/subscription.ts';
+import { specsFromAppAnswer } from '../core/subscription-document.ts';
+import { headerOf, headersOf, pubsubHeader } from './app-headers.ts';
+import { bulkBody } from './bulk-body.ts';
+import { answerOfHttp, answersOfHttp } from './outcome.ts';
+
+export interface HttpChannelOptions {
+  readonly address: string;
+  readonly port: number;
+  /** The app's certificate is not verified: it is on this machine and usually self-signed. */
+  readonly tls: boolean;
+  /** Whether it speaks HTTP/2 without TLS from the first byte. */
+  readonly http2: boolean;
+  readonly appId: string;
+  /** Sent to the app with every request; empty: none. */
+  readonly appToken: string;
+  /** Events in hand at once; 0: no limit. */
+  readonly maxConcurrency: number;
+  /** Where the app says whether it is well. */
+  readonly healthPath: string;
+  /** Longest answer that is read; more is an error. */
+  readonly maxBodyBytes: number;
+  readonly log: Log;
+}
+
+const MAX_CONNECTIONS = 1024;
+
+export class HttpChannel implements AppChannel {
+  private readonly options: HttpChannelOptions;
+  private readonly pool: Pool;
+  private readonly slots: Semaphore;
+  /** Request targets by route: there are as many as rules. */
+  private readonly targets = new Map<string, string>();
+  private readonly headers: readonly string[];
+
+  constructor(options: HttpChannelOptions) {
+    const { tls, address, port, appToken, maxConcurrency } = options;
+    const host = address.includes(':') ? `[${address}]` : address;
+    this.options = options;
+    this.pool = new Pool(`${tls ? 'https' : 'http'}://${host}:${port}`, {
+      connections: MAX_CONNECTIONS,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { rejectUnauthorized: false },
+      ...(options.http2 && { factory: (origin) => new H2CClient(origin, { headersTimeout: 0, bodyTimeout: 0 }) }),
+    });
+    this.slots = new Semaphore(maxConcurrency || Infinity);
+    this.headers = ['user-agent', 'dapr-pubsub', ...(appToken ? ['dapr-api-token', appToken] : [])];
+  }
+
+  async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
+    const headers = [...this.headers, 'content-type', 'application/cloudevents+json', ...headersOf(event)];
+    const reply = await this.post(event.path, event.body, headers, signal);
+    return reply instanceof Error ? failure(reply) : answerOfHttp(reply.status, reply.body);
+  }
+
+  async deliverBulk(events: readonly TopicEvent[], signal: AbortSignal): Promise<readonly Answer[]> {
+    const [first] = events;
+    if (!first) return [];
+    const ids = events.map(() => randomUUID());
+    const headers = [...this.headers, 'content-type', 'application/json', ...pubsubHeader(first)];
+    const reply = await this.post(first.path, bulkBody(events, ids), headers, signal);
+    return reply instanceof Error ? ids.map(() => failure(reply)) : answersOfHttp(reply.status, reply.body, ids);
+  }
+
+  /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
+  private async post(path: string, body: Uint8Array, headers: string[], signal: AbortSignal): Promise<Reply | Error> {
+    await this.slots.acquire();
+    try {
+      return await this.exchange({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.slots.release();
+    }
+  }
+
+  async subscriptions(signal: AbortSignal): Promise<readonly SubscriptionSpec[]> {
+    const { log } = this.options;
+    const reply = await this.ask('/dapr/subscribe', signal);
+    if (reply.status === 404) {
+      log.debug('user app did not subscribe to any topic');
+      return [];
+    }
+    if (reply.status !== 200) {
+      log.error(`app returned http status code ${reply.status} from subscription endpoint`);
+      return [];
+    }
+    try {
+      return specsFromAppAnswer(reply.body.toString('utf8'), log);
+    } catch (error) {
+      log.error(`error getting topics from app: ${messageOf(error)}`);
+      throw error;
+    }
+  }
+
+  async configure(signal: AbortSignal): Promise<void> {
+    await this.ask('/dapr/config', signal).catch((error: unknown) => {
+      this.options.log.debug(`app configuration not loaded: ${messageOf(error)}`);
+    });
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    const { status } = await this.exchange({ method: 'GET', path: this.options.healthPath }, signal);
+    if (status < 200 || status > 299) throw new Error(`Health check failed with status code: ${status}`);
+  }
+
+  async close(): Promise<void> {
+    await this.pool.destroy();
+  }
+
+  /** Asks the app at start, on a connection of its own; only a failing connection is tried again. */
+  private async ask(path: string, signal: AbortSignal): Promise<Reply> {
+    const { appId, appToken } = this.options;
+    const headers = ['content-type', 'application/json', ...headerOf('dapr-app-id', appId)];
+    if (appToken) headers.push('dapr-api-token', appToken);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.exchange({ method: 'GET', path, headers, reset: true }, signal);
+      } catch (error) {
+        if (attempt > INIT_RETRIES || signal.aborted) throw error;
+        await sleep(backoffMs(INIT_BACKOFF, attempt), signal);
+      }
+    }
+  }
+
+  private targetOf(route: string): string {
+    let target = this.targets.get(route);
+    if (target === undefined) this.targets.set(route, (target = pathOf(route)));
+    return target;
+  }
+
+  private exchange(request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      this.pool.dispatch(request, new Exchange(signal, this.options.maxBodyBytes, resolve, reject));
+    });
+  }
+}
+
+const failure = (error: Error): Answer => ({
+  kind: 'retry',
+  reason: `error returned from app channel while sending pub/sub event to app: ${error.message}`,
+});
+
+interface Reply {
+  readonly status: number;
+  readonly body: Buffer;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** One request's handler: collects the reply. Leaner than the client's promises, which cost more than the request. */
+class Exchange implements Dispatcher.DispatchHandler {
+  private readonly signal: AbortSignal;
+  private readonly limit: number;
+  private readonly resolve: (reply: Reply) => void;
+  private readonly reject: (error: Error) => void;
+  private status = 0;
+  private size = 0;
+  private chunks: Buffer[] | undefined;
+  private abort: (() => void) | undefined;
+
+  constructor(signal: AbortSignal, limit: number, resolve: Exchange['resolve'], reject: Exchange['reject']) {
+    this.signal = signal;
+    this.limit = limit;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.abort = () => controller.abort(this.signal.reason as Error);
+    if (this.signal.aborted) this.abort();
+    else this.signal.addEventListener('abort', this.abort, { once: true });
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+    this.status = status;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.size += chunk.length;
+    if (this.limit > 0 && this.size > this.limit) controller.abort(new Error('the answer of the app is too large'));
+    else (this.chunks ??= []).push(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.done();
+    const { status, chunks } = this;
+    this.resolve({ status, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.done();
+    this.reject(error);
+  }
+
+  private done(): void {
+    if (this.abort) this.signal.removeEventListener('abort', this.abort);
+  }
+}
+
+/** The route as a request target: cleaned, with its leading slash, its query kept. */
+function pathOf(route: string): string {
+  const [path = '', ...query] = route.split('?');
+  const segments: string[] = [];
+  for (const segment of path.split('/')) {
+    if (segment === '..') segments.pop();
+    else if (segment !== '' && segment !== '.') segments.push(segment);
+  }
+  const cleaned = `/${segments.join('/')}${query.length > 0 ? `?${query.join('?')}` : ''}`;
+  return encodeURI(cleaned.toWellFormed()).replace(/%25(?=[0-9a-f]{2})/gi, '%');
+}

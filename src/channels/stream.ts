@@ -1,0 +1,112 @@
+/** A recipient at the other end of a stream: events go out, and what became of each comes back under its id. */
+
+import { TopicEventRequest, type TopicEventResponse } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
+import { GrpcCode } from '../core/errors.ts';
+import type { Answer, Recipient, TopicEvent } from '../core/recipient.ts';
+import { answerOfStatus } from './outcome.ts';
+import { topicEventOf, type UnknownData } from './topic-event.ts';
+
+interface Waiting {
+  readonly message: TopicEventRequest;
+  readonly finish: (answer: Answer) => void;
+}
+
+const CLOSED: Answer = { kind: 'retry', reason: 'the stream ended before the event was answered' };
+const TOO_LONG: Answer = {
+  kind: 'retry',
+  reason: 'the event is longer than a message of the stream may be',
+  code: GrpcCode.RESOURCE_EXHAUSTED,
+};
+const GIVEN_UP: Answer = { kind: 'retry', reason: 'the delivery was given up' };
+/** Streams have no routes; every event says so. */
+const PATH = '/';
+/** A message is never this many times its event's JSON; worst is a list of digits, two bytes each there and eleven here. */
+const MAX_GROWTH = 8;
+/** Tag and length of the event in the response that carries it. */
+const FRAME_BYTES = 8;
+
+export interface StreamOptions {
+  readonly unknownData: UnknownData;
+  /** Longest message that is sent; 0 or less: any. A longer one would end the stream, again with each redelivery. */
+  readonly maxMessageBytes: number;
+}
+
+export class StreamRecipient implements Recipient {
+  private readonly send: (event: TopicEventRequest) => void;
+  private readonly options: StreamOptions;
+  /**
+   * Those that wait, by id. Of one id only the first is with the client: an answer names nothing but the id, so that of
+   * two at once one could be settled by what was said of the other.
+   */
+  private readonly waiting = new Map<string, Waiting[]>();
+  private readonly live = Promise.withResolvers<void>();
+  private closed = false;
+
+  constructor(send: (event: TopicEventRequest) => void, options: StreamOptions) {
+    this.send = send;
+    this.options = options;
+  }
+
+  /** Nothing is sent before. */
+  start(): void {
+    this.live.resolve();
+  }
+
+  async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
+    await this.live.promise;
+    if (this.closed) return CLOSED;
+    const message = topicEventOf(event, PATH, this.options.unknownData);
+    if (this.isTooLong(message, event.body.length)) return TOO_LONG;
+    return new Promise((resolve) => {
+      const giveUp = (): void => this.settle(message.id, one, GIVEN_UP);
+      const one: Waiting = {
+        message,
+        finish: (answer) => {
+          signal.removeEventListener('abort', giveUp);
+          resolve(answer);
+        },
+      };
+      signal.addEventListener('abort', giveUp, { once: true });
+      const others = this.waiting.get(message.id);
+      if (others) return void others.push(one);
+      this.waiting.set(message.id, [one]);
+      this.send(message);
+    });
+  }
+
+  deliverBulk(events: readonly TopicEvent[], signal: AbortSignal): Promise<Answer[]> {
+    return Promise.all(events.map((event) => this.deliver(event, signal)));
+  }
+
+  /** What the client made of an event. False when no event of that id waits. */
+  processed(id: string, response: TopicEventResponse | undefined): boolean {
+    const [oldest] = this.waiting.get(id) ?? [];
+    if (!oldest) return false;
+    this.settle(id, oldest, answerOfStatus(response?.status ?? 0));
+    return true;
+  }
+
+  /** Nobody is there any more. */
+  close(): void {
+    this.closed = true;
+    this.live.resolve();
+    for (const [id, all] of this.waiting) for (const one of [...all]) this.settle(id, one, CLOSED);
+  }
+
+  private isTooLong(message: TopicEventRequest, jsonBytes: number): boolean {
+    const { maxMessageBytes: max } = this.options;
+    if (max <= 0 || jsonBytes * MAX_GROWTH <= max) return false;
+    return TopicEventRequest.encode(message).finish().length + FRAME_BYTES > max;
+  }
+
+  private settle(id: string, one: Waiting, answer: Answer): void {
+    const all = this.waiting.get(id) ?? [];
+    const place = all.indexOf(one);
+    if (place < 0) return;
+    all.splice(place, 1);
+    const [next] = all;
+    if (!next) this.waiting.delete(id);
+    else if (place === 0 && !this.closed) this.send(next.message);
+    one.finish(answer);
+  }
+}

@@ -1,0 +1,18 @@
+import test from 'ava';
+import { headersOf } from '../../../src/channels/app-headers.ts';
+import { eventOf } from './_event.ts';
+
+const named = (headers: readonly string[], name: string): string[] =>
+  headers.filter((_, index) => index % 2 === 1 && headers[index - 1] === name);
+
+test('values go as UTF-8, wherever they come from', (t) => {
+  const headers = headersOf(eventOf({ pubsubName: 'é', tracestate: '€', metadata: { k: 'ü' } }));
+  for (const [name, value] of Object.entries({ pubsubname: 'é', tracestate: '€', k: 'ü' })) {
+    t.deepEqual(named(headers, name), [Buffer.from(value).toString('latin1')]);
+  }
+});
+
+test('what would end a header line is left out, wherever it comes from', (t) => {
+  const bad = 'a\r\nx-evil: 1';
+  t.deepEqual(headersOf(eventOf({ pubsubName: bad, traceparent: bad, tracestate: bad, metadata: { k: bad } })), []);
+});

@@ -1,0 +1,62 @@
+import test from 'ava';
+import { StreamRecipient } from '../../../src/channels/stream.ts';
+import { eventOf, NEVER } from './_event.ts';
+
+const event = (data: string) => eventOf({ body: `{"id":"same","datacontenttype":"text/plain","data":"${data}"}` });
+
+function recipient() {
+  const sent: string[] = [];
+  const stream = new StreamRecipient(({ data }) => void sent.push(Buffer.from(data).toString()), {
+    unknownData: 'bytes',
+    maxMessageBytes: 1000,
+  });
+  stream.start();
+  return { stream, sent };
+}
+
+test('of two events with one id the second is sent when the first was answered, so that no answer goes to the other', async (t) => {
+  const { stream, sent } = recipient();
+  const first = stream.deliver(event('1'), NEVER);
+  const second = stream.deliver(event('2'), NEVER);
+  await Promise.resolve();
+  t.deepEqual(sent, ['1']);
+  t.true(stream.processed('same', { status: 1 }));
+  t.is((await first).kind, 'retry');
+  t.deepEqual(sent, ['1', '2']);
+  t.true(stream.processed('same', { status: 0 }));
+  t.is((await second).kind, 'success');
+  t.false(stream.processed('same', { status: 0 }));
+});
+
+test('giving up an event that is not sent yet does not answer the one that is', async (t) => {
+  const { stream, sent } = recipient();
+  const giveUp = new AbortController();
+  const first = stream.deliver(event('1'), NEVER);
+  const second = stream.deliver(event('2'), giveUp.signal);
+  await Promise.resolve();
+  giveUp.abort();
+  t.is((await second).kind, 'retry');
+  t.true(stream.processed('same', { status: 2 }));
+  t.is((await first).kind, 'drop');
+  t.deepEqual(sent, ['1']);
+});
+
+test('a stream that ends answers all that wait and sends none of them', async (t) => {
+  const { stream, sent } = recipient();
+  const answers = ['1', '2', '3'].map((data) => stream.deliver(event(data), NEVER));
+  await Promise.resolve();
+  stream.close();
+  t.deepEqual(
+    (await Promise.all(answers)).map(({ kind }) => kind),
+    ['retry', 'retry', 'retry'],
+  );
+  t.deepEqual(sent, ['1']);
+});
+
+test('an event that is longer than a message may be fails by itself: sending it would end the stream', async (t) => {
+  const { stream, sent } = recipient();
+  t.like(await stream.deliver(event('x'.repeat(1000)), NEVER), { kind: 'retry', code: 8 });
+  void stream.deliver(event('x'.repeat(900)), NEVER);
+  await Promise.resolve();
+  t.is(sent.length, 1);
+});
