@@ -1,0 +1,170 @@
+/** From Component resources to running brokers (contract 11.2). */
+
+import type { Broker, BrokerFactory, BrokerFeature } from '../core/broker.ts';
+import { messageOf } from '../core/errors.ts';
+import type { PubSub } from '../core/publisher.ts';
+import { topicScopes } from '../core/scopes.ts';
+import type { Log } from '../lib/log.ts';
+import { componentLabel, type ComponentSpec } from './component.ts';
+import type { Environment } from './environment.ts';
+import { awaitedSecretStore, isSecretStore, openSecretStore, resolveSettings, type SecretStore } from './secrets.ts';
+import { fillTemplates } from './templates.ts';
+
+export interface OpenContext {
+  readonly factories: readonly BrokerFactory[];
+  /** Types, `type` or `type/version`, that are not loaded. */
+  readonly denied: readonly string[];
+  readonly appId: string;
+  readonly environment: Environment;
+  readonly log: Log;
+}
+
+/** A component that is loaded, as the metadata API lists it. */
+export interface LoadedComponent {
+  readonly name: string;
+  readonly type: string;
+  readonly version: string;
+  readonly capabilities: readonly string[];
+}
+
+/** What is assumed when there is no component at all: the embedded durable broker. */
+export const ASSUMED_COMPONENT: ComponentSpec = {
+  name: 'pubsub',
+  type: 'pubsub.sqlite',
+  version: 'v1',
+  initTimeoutMs: 5000,
+  ignoreErrors: true,
+  metadata: [],
+  secretStore: '',
+  scopes: [],
+  file: '',
+};
+
+/**
+ * Opens secret stores, then the rest, each after the other as written. Rejects when one fails that does not say
+ * `ignoreErrors`; what was opened before is closed again.
+ */
+export async function openComponents(specs: readonly ComponentSpec[], context: OpenContext): Promise<Components> {
+  const components = new Components(context);
+  const ordered = [...specs.filter(isSecretStore), ...specs.filter((spec) => !isSecretStore(spec))];
+  for (const spec of ordered) {
+    try {
+      await components.open(spec);
+    } catch (error) {
+      const text = `process component ${spec.name} error: ${messageOf(error)}`;
+      if (!spec.ignoreErrors) {
+        await components.close();
+        throw new Error(text, { cause: error });
+      }
+      context.log.error(`Ignoring error processing component: ${text}`);
+    }
+  }
+  return components;
+}
+
+/** The components that run. */
+export class Components {
+  readonly pubSubs = new Map<string, PubSub>();
+  private readonly stores = new Map<string, SecretStore>();
+  private readonly listed = new Map<string, LoadedComponent>();
+  private readonly context: OpenContext;
+
+  constructor(context: OpenContext) {
+    this.context = context;
+  }
+
+  /** In the order they were opened. */
+  get loaded(): readonly LoadedComponent[] {
+    return [...this.listed.values()];
+  }
+
+  /** Opens one, unless it is denied, waits for a secret store or is no business of ours. Rejects when it cannot start. */
+  async open(spec: ComponentSpec): Promise<void> {
+    const { appId, environment, log } = this.context;
+    if (!this.isWanted(spec)) return;
+    const resolved = await resolveSettings(spec, this.stores, environment, log);
+    const { settings, topicPrefix } = fillTemplates(resolved, { appId, ...environment });
+    const { name, type, version } = spec;
+    let capabilities: readonly string[] = [];
+    if (isSecretStore(spec)) {
+      this.stores.set(name, await openSecretStore(spec, settings, environment));
+    } else {
+      const broker = await openBroker(spec, settings, this.context);
+      capabilities = CAPABILITIES.filter(([feature]) => broker.features.has(feature)).map(([, text]) => text);
+      this.pubSubs.set(name, { name, type, version, broker, scopes: topicScopes(settings, appId), topicPrefix });
+    }
+    this.listed.set(name, { name, type, version, capabilities });
+    log.info(`Component loaded: ${componentLabel(spec)}`);
+  }
+
+  /** Closes one. Nothing may run on it any more. */
+  async remove(name: string): Promise<void> {
+    const pubsub = this.pubSubs.get(name);
+    this.pubSubs.delete(name);
+    this.stores.delete(name);
+    this.listed.delete(name);
+    await pubsub?.broker.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.pubSubs.values()].map(({ broker }) => broker.close()));
+  }
+
+  private isWanted(spec: ComponentSpec): boolean {
+    const { denied, log } = this.context;
+    const { name, type, version } = spec;
+    if (denied.includes(type) || denied.includes(`${type}/${version}`)) {
+      const types = `'${type} (${type}/${version})'`;
+      log.warn(`component '${name}' cannot be loaded because components of type ${types} are not allowed`);
+      return false;
+    }
+    const awaited = awaitedSecretStore(spec, this.stores);
+    if (awaited !== undefined) {
+      log.warn(`Component ${name} references a secret store that isn't loaded: ${awaited}`);
+      return false;
+    }
+    if (isSecretStore(spec) || type.startsWith('pubsub.')) return true;
+    log.info(`Component ${componentLabel(spec)} is no pub/sub component and is not loaded`);
+    return false;
+  }
+}
+
+const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
+  ['message-ttl', 'MESSAGE_TTL'],
+  ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
+];
+
+async function openBroker(
+  spec: ComponentSpec,
+  settings: Readonly<Record<string, string>>,
+  { factories, appId, environment, log }: OpenContext,
+): Promise<Broker> {
+  const factory = factories.find(({ type }) => type === spec.type);
+  if (!factory) throw new Error(`couldn't find message bus ${spec.type}/${spec.version}`);
+  const given = settings['consumerID']?.trim() ?? '';
+  const opening = factory.open(settings, {
+    name: spec.name,
+    appId,
+    consumerId: given || appId,
+    consumerIdGiven: given !== '',
+    home: environment.home,
+    log: log.scoped('dapr.contrib'),
+  });
+  try {
+    return await withTimeout(opening, spec.initTimeoutMs, `init timeout for component ${componentLabel(spec)}`);
+  } catch (error) {
+    void opening.then((broker) => broker.close()).catch(() => undefined);
+    const label = componentLabel(spec);
+    throw new Error(`[INIT_COMPONENT_FAILURE]: initialization error occurred for ${label}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function withTimeout<T>(work: Promise<T>, ms: number, message: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), ms);
+  });
+  return Promise.race([work, timeout]).finally(() => clearTimeout(timer));
+}
