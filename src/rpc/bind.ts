@@ -1,0 +1,141 @@
+/** Between grpc-js and plain async methods: nothing else in the sidecar sees a grpc-js call. */
+
+import { timingSafeEqual } from 'node:crypto';
+import type {
+  handleBidiStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  sendUnaryData,
+  ServerDuplexStream,
+  ServerUnaryCall,
+} from '@grpc/grpc-js';
+import type { ApiAccess } from '../core/api-access.ts';
+import { GrpcCode, SidecarError } from '../core/errors.ts';
+import { traceOf, type Trace } from '../core/trace.ts';
+import { notAllowed, statusOf, unauthenticated } from './status.ts';
+
+/** Methods as the lists of allowed and denied APIs name them. */
+const API_NAMES: Readonly<Record<string, readonly [name: string, version: string]>> = {
+  PublishEvent: ['publish', 'v1'],
+  BulkPublishEvent: ['publish', 'v1'],
+  BulkPublishEventAlpha1: ['publish', 'v1alpha1'],
+  SubscribeTopicEventsAlpha1: ['subscribe', 'v1alpha1'],
+  GetMetadata: ['metadata', 'v1'],
+  SetMetadata: ['metadata', 'v1'],
+  Shutdown: ['shutdown', 'v1'],
+};
+
+/** What a method knows of its caller, whichever protocol it used. */
+export interface CallContext {
+  readonly protocol: 'grpc' | 'http';
+  readonly trace: Trace;
+  /** A request header or gRPC metadata value by its lower-case name. */
+  header(name: string): string | undefined;
+}
+
+/** Whether a caller presented the token; true where none is asked for. Takes the same time whatever was sent. */
+export function hasToken(wanted: string, given: string | undefined): boolean {
+  if (wanted === '') return true;
+  const [a, b] = [Buffer.from(wanted), Buffer.from(given ?? '')];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
+export class CallGate {
+  private readonly token: string;
+  private readonly access: ApiAccess;
+  private readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  private inHand = 0;
+  private onIdle: (() => void) | undefined;
+
+  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall']) {
+    this.token = token;
+    this.access = access;
+    this.onCall = onCall;
+  }
+
+  /** A grpc-js handler from an async method. What it throws becomes a status; nothing thrown reaches grpc-js. */
+  unary<Request, Response>(
+    method: (request: Request, context: CallContext) => Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
+      const started = performance.now();
+      const context = contextOf(call.metadata);
+      const finish = (code: number): void => {
+        this.onCall(call.getPath(), code, performance.now() - started, context.header('user-agent') ?? '');
+        if (--this.inHand === 0) this.onIdle?.();
+      };
+      this.inHand++;
+      const refusal = this.refusal(call.getPath(), context);
+      if (refusal) {
+        respond(refusal);
+        return finish(refusal.code);
+      }
+      method(call.request, context).then(
+        (response) => {
+          respond(null, response);
+          finish(GrpcCode.OK);
+        },
+        (thrown: unknown) => {
+          const status = statusOf(SidecarError.from(thrown));
+          respond(status);
+          finish(status.code);
+        },
+      );
+    };
+  }
+
+  /** A grpc-js handler of a stream: asks for the token, then hands the call over. */
+  stream<Request, Response>(
+    serve: (call: ServerDuplexStream<Request, Response>) => void,
+  ): handleBidiStreamingCall<Request, Response> {
+    return (call) => {
+      const context = contextOf(call.metadata);
+      const started = performance.now();
+      call.once('close', () =>
+        this.onCall(call.getPath(), GrpcCode.OK, performance.now() - started, context.header('user-agent') ?? ''),
+      );
+      const refusal = this.refusal(call.getPath(), context);
+      if (refusal) call.emit('error', refusal);
+      else serve(call);
+    };
+  }
+
+  /** Why a call is not served. Lists come before the token, as in Dapr. */
+  private refusal(path: string, context: CallContext): ReturnType<typeof unauthenticated> | undefined {
+    const [name, version] = API_NAMES[path.slice(path.lastIndexOf('/') + 1)] ?? [];
+    if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
+      return notAllowed();
+    const token = context.header('dapr-api-token');
+    return hasToken(this.token, token) ? undefined : unauthenticated(token !== undefined);
+  }
+
+  /** Resolves when no unary call is in hand, or when `deadline` aborts. */
+  async idle(deadline: AbortSignal): Promise<void> {
+    if (this.inHand === 0 || deadline.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.onIdle = resolve;
+      deadline.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+}
+
+type Unaries<Service> = {
+  [K in keyof Service]: Service[K] extends (request: infer Request, context: CallContext) => Promise<infer Response>
+    ? handleUnaryCall<Request, Response>
+    : never;
+};
+
+/** grpc-js handlers of a service object whose methods are all unary. */
+export function bindUnary<Service extends object>(service: Service, gate: CallGate): Unaries<Service> {
+  const entries = Object.entries(service).map(([name, method]) => [name, gate.unary(method)]);
+  return Object.fromEntries(entries) as Unaries<Service>;
+}
+
+function contextOf(metadata: Metadata): CallContext {
+  const header = (name: string): string | undefined => {
+    const value = metadata.get(name)[0];
+    return typeof value === 'string' ? value : undefined;
+  };
+  return { protocol: 'grpc', trace: traceOf(header('traceparent'), header('tracestate')), header };
+}

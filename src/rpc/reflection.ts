@@ -1,0 +1,87 @@
+/** Server reflection (v1 and v1alpha), from the .proto files. Its libraries load with the first call, not at start. */
+
+import { EventEmitter } from 'node:events';
+import { join } from 'node:path';
+import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { GrpcCode, messageOf } from '../core/errors.ts';
+import { packageRoot } from '../lib/package-root.ts';
+import type { CallGate } from './bind.ts';
+
+const SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'];
+const METHOD = 'ServerReflectionInfo';
+const SERVED = [
+  'dapr/proto/runtime/v1/dapr.proto',
+  'dapr/proto/runtime/v1/appcallback.proto',
+  'grpc/health/v1/health.proto',
+];
+
+interface Loaded {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+/** Adds both reflection services. */
+export function addReflection(server: Server, gate: CallGate): void {
+  let loading: Promise<ReadonlyMap<string, Loaded>> | undefined;
+  for (const name of SERVICES) {
+    server.addService(definitionOf(name), {
+      [METHOD]: gate.stream((call: ServerDuplexStream<Buffer, Buffer>) => {
+        call.pause();
+        (loading ??= load()).then(
+          (services) => serve(call, services.get(name) as Loaded),
+          (error: unknown) => call.destroy(error as Error),
+        );
+      }),
+    });
+  }
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes;
+
+function definitionOf(name: string): ServiceDefinition {
+  return {
+    [METHOD]: {
+      path: `/${name}/${METHOD}`,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    },
+  };
+}
+
+/** Runs the library's handler on a call of raw bytes. */
+function serve(call: ServerDuplexStream<Buffer, Buffer>, { definition, implementation }: Loaded): void {
+  const method = definition[METHOD] as ServiceDefinition[string];
+  const typed = Object.assign(new EventEmitter(), {
+    write: (response: unknown) => call.write(method.responseSerialize(response)),
+    end: () => call.end(),
+  });
+  (implementation[METHOD] as unknown as (typed: EventEmitter) => void)(typed);
+  call.on('data', (bytes: Buffer) => {
+    try {
+      typed.emit('data', method.requestDeserialize(bytes));
+    } catch (error) {
+      call.emit('error', { code: GrpcCode.INVALID_ARGUMENT, details: messageOf(error) });
+    }
+  });
+  call.on('end', () => typed.emit('end'));
+  call.resume();
+}
+
+async function load(): Promise<ReadonlyMap<string, Loaded>> {
+  const [{ ReflectionService }, { loadSync }] = await Promise.all([
+    import('@grpc/reflection'),
+    import('@grpc/proto-loader'),
+  ]);
+  const protos = loadSync(SERVED, { includeDirs: [join(packageRoot(), 'proto')], keepCase: true });
+  const loaded = new Map<string, Loaded>();
+  const collect = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {
+    const path = definition[METHOD]?.path ?? '';
+    loaded.set(path.split('/')[1] as string, { definition, implementation });
+  };
+  new ReflectionService(protos).addToServer({ addService: collect } as Pick<Server, 'addService'> as Server);
+  return loaded;
+}

@@ -1,0 +1,86 @@
+/** The gRPC server: what is served where, and how it stops. */
+
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
+import { HealthService } from '../../gen/grpc/health/v1/health.ts';
+import type { ApiAccess } from '../core/api-access.ts';
+import { listenOn, type PortChoice } from '../lib/listen.ts';
+import { sleep } from '../lib/sleep.ts';
+import { bindUnary, CallGate } from './bind.ts';
+import type { DaprApi } from './dapr.ts';
+import { createHealth } from './health.ts';
+import { addReflection } from './reflection.ts';
+import type { Streams } from './subscribe.ts';
+
+export interface GrpcServerOptions {
+  readonly addresses: readonly string[];
+  readonly port: PortChoice;
+  /** Path of a Unix socket to listen on instead; empty: none. */
+  readonly socket: string;
+  readonly maxBodyBytes: number;
+  /** Required of every call; empty: none. */
+  readonly apiToken: string;
+  readonly access: ApiAccess;
+  readonly streams: Streams;
+  readonly ready: () => boolean;
+  readonly onReadyChange: (listener: () => void) => () => void;
+  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+}
+
+/** For answers that are given but not on the wire, before streams and idle connections are cut. */
+const LAST_WORDS_MS = 200;
+
+export interface GrpcServer {
+  /** The port that was bound, 0 on a socket. */
+  readonly port: number;
+  /** Refuses new calls, waits for unary ones until `deadline` aborts, then ends every connection. */
+  close(deadline: AbortSignal): Promise<void>;
+}
+
+/** Listens; rejects when no address can be bound. */
+export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions): Promise<GrpcServer> {
+  setLogVerbosity(logVerbosity.NONE); // it prints what it also returns
+  const unlimited = options.maxBodyBytes <= 0 ? -1 : options.maxBodyBytes;
+  const server = new Server({
+    'grpc.max_receive_message_length': unlimited,
+    'grpc.max_send_message_length': unlimited,
+    'grpc.max_concurrent_streams': 10_000,
+  });
+  const gate = new CallGate(options.apiToken, options.access, options.onCall);
+  server.addService(DaprService, {
+    ...bindUnary(api, gate),
+    subscribeTopicEventsAlpha1: gate.stream((call) => options.streams.serve(call)),
+  });
+  server.addService(HealthService, { ...createHealth(options.ready, options.onReadyChange) });
+  addReflection(server, gate);
+
+  const port = options.socket
+    ? await bind(server, `unix:${options.socket}`)
+    : await listenOn(
+        options.addresses,
+        options.port,
+        (address, port) => bind(server, target(address, port)),
+        async (address, port) => server.unbind(target(address, port)),
+      );
+  return {
+    port,
+    close: async (deadline) => {
+      const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      await gate.idle(deadline);
+      options.streams.close();
+      await Promise.race([drained, sleep(LAST_WORDS_MS, deadline)]);
+      server.forceShutdown();
+    },
+  };
+}
+
+const target = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+function bind(server: Server, where: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(where, ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    );
+  });
+}

@@ -1,0 +1,57 @@
+/** Our errors as gRPC statuses, with the details that SDKs read from `grpc-status-details-bin` (contract 1.6). */
+
+import { Metadata, type status as codes, type ServiceError } from '@grpc/grpc-js';
+import { ErrorInfo, ResourceInfo, Status } from '../../gen/google/rpc/status.ts';
+import type { SidecarError } from '../core/errors.ts';
+import { GrpcCode } from '../core/errors.ts';
+
+const DOMAIN = 'dapr.io';
+const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
+
+/** What grpc-js sends for an error: code, message, and details that agree with both. */
+export function statusOf(error: SidecarError): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  const { grpc: code, reason, resource } = error.row;
+  if (reason === '') return packed(code, error.message, []);
+  return packed(code, error.message, [
+    ...(resource ? [any('ResourceInfo', ResourceInfo.encode(resourceInfo(error)).finish())] : []),
+    any('ErrorInfo', ErrorInfo.encode({ reason, domain: DOMAIN, metadata: infoOf(error) }).finish()),
+  ]);
+}
+
+/** Dapr leaves the request's metadata out of "not found" on gRPC, and only there. */
+function infoOf(error: SidecarError): Record<string, string> {
+  return error.kind === 'pubsub-not-found' ? {} : { ...error.info };
+}
+
+function resourceInfo(error: SidecarError): ResourceInfo {
+  return { resourceType: 'pubsub', resourceName: error.resource, owner: '', description: error.message };
+}
+
+const any = (type: string, value: Uint8Array) => ({ typeUrl: TYPE_PREFIX + type, value: Buffer.from(value) });
+
+/** A call without the right token, in the words that Dapr uses (contract 1.8). */
+export function unauthenticated(presented: boolean): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  const reason = presented ? 'authentication error: api token mismatch' : 'missing api token in request metadata';
+  const code = GrpcCode.UNAUTHENTICATED;
+  const info = { 'http.code': '401', 'http.error_message': reason };
+  const details = [
+    any('ErrorInfo', ErrorInfo.encode({ reason: 'Unauthorized', domain: DOMAIN, metadata: info }).finish()),
+  ];
+  return packed(code, 'Unauthorized', details);
+}
+
+/** A call that the lists of allowed and denied APIs exclude, in the words that Dapr uses (contract 1.7). */
+export function notAllowed(): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  const info = { 'http.code': '501', 'http.error_message': 'requested endpoint is not available' };
+  return packed(GrpcCode.UNIMPLEMENTED, 'Not Implemented', [
+    any('ErrorInfo', ErrorInfo.encode({ reason: 'Not Implemented', domain: DOMAIN, metadata: info }).finish()),
+  ]);
+}
+
+function packed(code: number, message: string, details: { typeUrl: string; value: Buffer }[]) {
+  const metadata = new Metadata();
+  if (details.length > 0) {
+    metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
+  }
+  return { code: code as codes, details: message, metadata };
+}
