@@ -1,0 +1,64 @@
+/** The rest of the HTTP API, in Koa: metadata, shutdown, and the answer to whatever is not there. */
+
+import type { IncomingMessage, RequestListener } from 'node:http';
+import Koa from 'koa';
+import { SidecarError } from '../core/errors.ts';
+import { ZERO_TRACEPARENT } from '../core/trace.ts';
+import { readBody } from './body.ts';
+import { bodyOf } from './error-body.ts';
+import { permitted, type GatewayOptions } from './gateway.ts';
+import { metadataBody } from './metadata-body.ts';
+import { routeOf, splitTarget, type Route } from './path.ts';
+import { contextOf } from './request-context.ts';
+
+/** Koa's handler for all that is neither publishing nor health. */
+export function createAdmin(options: GatewayOptions): RequestListener {
+  const koa = new Koa();
+  koa.silent = true;
+  koa.use(async (ctx) => {
+    const { path } = splitTarget(ctx.req.url ?? '/');
+    try {
+      const route = permitted(options.access, routeOf(ctx.method, path), path);
+      ctx.set('traceparent', contextOf(ctx.req).trace.traceparent || ZERO_TRACEPARENT);
+      await serve(options, route, ctx);
+    } catch (thrown) {
+      const error = SidecarError.from(thrown);
+      ctx.status = error.row.http;
+      ctx.set('content-type', 'application/json');
+      ctx.body = Buffer.from(bodyOf(error));
+    }
+  });
+  return koa.callback();
+}
+
+async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): Promise<void> {
+  const { api } = options;
+  const context = contextOf(ctx.req);
+  switch (route.kind) {
+    case 'metadata':
+      ctx.set('content-type', 'application/json');
+      ctx.body = Buffer.from(metadataBody(await api.getMetadata({})));
+      return;
+    case 'set-metadata':
+      await api.setMetadata({ key: route.key, value: await readText(ctx.req, options.maxBodyBytes) });
+      ctx.status = 204;
+      return;
+    case 'shutdown':
+      await api.shutdown({}, context);
+      ctx.status = 204;
+      return;
+    default:
+      throw new SidecarError(
+        'no-such-route',
+        'failed getting app id either from the URL path or the header dapr-app-id',
+      );
+  }
+}
+
+async function readText(request: IncomingMessage, limit: number): Promise<string> {
+  try {
+    return (await readBody(request, limit)).toString('utf8');
+  } catch (error) {
+    throw new SidecarError('body-unreadable', `failed to read request body: ${(error as Error).message}`);
+  }
+}

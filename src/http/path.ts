@@ -1,0 +1,81 @@
+/** What a request asks for: path cleaning, matching and decoding as Dapr's router does them (contract 3.2, 3.3). */
+
+export type Route =
+  | { readonly kind: 'publish' | 'bulk-publish'; readonly pubsubName: string; readonly topic: string }
+  | { readonly kind: 'metadata' | 'healthz' | 'outbound' | 'shutdown' | 'none' }
+  | { readonly kind: 'set-metadata'; readonly key: string };
+
+/** A path parameter that is no valid escape sequence. */
+export class BadEscape extends Error {}
+
+/** The path and the query string of a request target, which may be a whole URL. */
+export function splitTarget(target: string): { path: string; query: string } {
+  const relative = target.startsWith('/') ? target : target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '');
+  const mark = relative.indexOf('?');
+  return mark < 0 ? { path: relative, query: '' } : { path: relative.slice(0, mark), query: relative.slice(mark + 1) };
+}
+
+/** Matches a cleaned path. Throws BadEscape. */
+export function routeOf(method: string, path: string): Route {
+  const cleaned = clean(path);
+  if (method === 'POST' || method === 'PUT') {
+    const bulk = /^\/v1\.0(?:-alpha1)?\/publish\/bulk\/([^/]+)\/(.+)$/s.exec(cleaned);
+    const single = bulk ?? /^\/v1\.0\/publish\/([^/]+)\/(.+)$/s.exec(cleaned);
+    if (single) {
+      const [, pubsubName, topic] = single as unknown as [string, string, string];
+      return {
+        kind: bulk ? 'bulk-publish' : 'publish',
+        pubsubName: decode('pubsubname', pubsubName),
+        topic: decode('*', topic),
+      };
+    }
+  }
+  if (method === 'POST' && cleaned === '/v1.0/shutdown') return { kind: 'shutdown' };
+  if (method === 'PUT') {
+    const key = /^\/v1\.0\/metadata\/([^/]+)$/s.exec(cleaned);
+    return key ? { kind: 'set-metadata', key: decode('key', key[1] as string) } : { kind: 'none' };
+  }
+  return { kind: (method === 'GET' && READS.get(cleaned)) || 'none' };
+}
+
+const READS = new Map<string, 'metadata' | 'healthz' | 'outbound'>([
+  ['/v1.0/metadata', 'metadata'],
+  ['/v1.0/healthz', 'healthz'],
+  ['/v1.0/healthz/outbound', 'outbound'],
+]);
+
+/** Repeated slashes and dot segments resolved, no trailing slash, escapes left alone. */
+export function clean(path: string): string {
+  if (!/\/\/|\/\.|\/$/.test(path)) return path;
+  const out: string[] = [];
+  for (const segment of path.split('/')) {
+    if (segment === '..') out.pop();
+    else if (segment !== '' && segment !== '.') out.push(segment);
+  }
+  return `/${out.join('/')}`;
+}
+
+/** Decodes as Go decodes a query value: `+` is a blank. */
+function decode(name: string, text: string): string {
+  if (!/[%+]/.test(text)) return text;
+  const bad = /%(?![0-9a-f]{2})/i.exec(text);
+  if (bad) {
+    const shown = text.slice(bad.index, bad.index + 3);
+    throw new BadEscape(`failed to unescape request parameter "${name}". Error: invalid URL escape "${shown}"`);
+  }
+  const bytes = text.replaceAll('+', ' ').split(/((?:%[0-9a-f]{2})+)/i);
+  return bytes
+    .map((part, i) => (i % 2 ? Buffer.from(part.replaceAll('%', ''), 'hex').toString('utf8') : part))
+    .join('');
+}
+
+/** The `metadata.*` parameters of a query, prefix removed; of repeated ones the first. */
+export function metadataOf(query: string): Record<string, string> {
+  const metadata: Record<string, string> = {};
+  if (query === '') return metadata;
+  for (const [key, value] of new URLSearchParams(query)) {
+    const name = key.startsWith('metadata.') ? key.slice('metadata.'.length) : undefined;
+    if (name !== undefined && !Object.hasOwn(metadata, name)) metadata[name] = value;
+  }
+  return metadata;
+}

@@ -1,0 +1,144 @@
+/** Publishing over HTTP: builds the request message and calls the service in process. */
+
+import type { IncomingMessage } from 'node:http';
+import type { BulkPublishRequestEntry } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
+import { SidecarError, messageOf } from '../core/errors.ts';
+import { mediaType } from '../core/cloud-event.ts';
+import { PublishError, type Publisher } from '../core/publisher.ts';
+import { elementsOf, JsonFault, kindAt, membersOf, skipSpace } from '../lib/json-bytes.ts';
+import type { CallContext } from '../rpc/bind.ts';
+import type { DaprApi } from '../rpc/dapr.ts';
+import { BodyTooLarge, readBody } from './body.ts';
+import { metadataOf } from './path.ts';
+
+/** A publish as its path and query describe it, and what it needs to be carried out. */
+export interface HttpPublish {
+  readonly pubsubName: string;
+  readonly topic: string;
+  readonly query: string;
+  readonly request: IncomingMessage;
+  readonly context: CallContext;
+}
+
+/** What the gateway publishes through. */
+export interface PublishPort {
+  readonly api: DaprApi;
+  /** Throws when the component is not there: Dapr looks before it reads the body. */
+  readonly find: Publisher['find'];
+  readonly appId: string;
+  readonly maxBodyBytes: number;
+}
+
+export async function publishEvent(port: PublishPort, publish: HttpPublish): Promise<void> {
+  const { pubsubName, topic, request } = publish;
+  const metadata = metadataOf(publish.query);
+  port.find({ pubsubName, topic, metadata });
+  const data = await readBody(request, port.maxBodyBytes).catch((error: unknown) => {
+    if (!(error instanceof BodyTooLarge)) throw error;
+    const message = `error when publishing to topic ${topic} in pubsub ${pubsubName}: ${error.message}`;
+    throw new PublishError(message, pubsubName, { topic, error: error.message }, []);
+  });
+  const dataContentType = request.headers['content-type'] ?? '';
+  await port.api.publishEvent({ pubsubName, topic, data, dataContentType, metadata }, publish.context);
+}
+
+export async function publishBulk(port: PublishPort, publish: HttpPublish): Promise<void> {
+  const { pubsubName, topic } = publish;
+  const metadata = metadataOf(publish.query);
+  port.find({ pubsubName, topic, metadata });
+  const where = `topic ${topic} pubsub ${pubsubName}`;
+  const fail = (kind: 'bulk-body-invalid' | 'envelope-invalid', message: string, info: object): SidecarError =>
+    new SidecarError(kind, message, { resource: pubsubName, info: { appID: port.appId, ...info } });
+  const raw = await readBody(publish.request, port.maxBodyBytes)
+    .then(parseEntries)
+    .catch((error: unknown) => {
+      if (!(error instanceof JsonFault || error instanceof BodyTooLarge)) throw error;
+      throw fail('bulk-body-invalid', `error when unmarshaling the request for ${where}: ${error.message}`, {});
+    });
+  const entries = raw.map((entry) => {
+    try {
+      return toEntry(entry);
+    } catch (error) {
+      const text = messageOf(error);
+      throw fail('envelope-invalid', `error when marshalling cloud event envelope for ${where}: ${text}`, {
+        error: text,
+      });
+    }
+  });
+  await port.api.bulkPublishEvent({ pubsubName, topic, entries, metadata }, publish.context);
+}
+
+/** One element of the body, its event still JSON text. */
+interface RawEntry {
+  readonly id: string;
+  readonly contentType: string;
+  readonly event: Uint8Array;
+  /** Undefined when the element has no such member, which Dapr treats unlike an empty one. */
+  readonly metadata: Record<string, string> | undefined;
+}
+
+const GO_TYPE = '[]http.bulkPublishMessageEntry';
+
+function parseEntries(body: Buffer): RawEntry[] {
+  const first = skipSpace(body, 0);
+  if (body[first] === undefined) throw new JsonFault('EOF');
+  const elements = elementsOf(body);
+  if (elements) return elements.map(({ from, to }) => parseEntry(body.subarray(from, to)));
+  if (kindAt(body, first) === 'null') return [];
+  throw new JsonFault(`json: cannot unmarshal ${kindAt(body, first)} into Go value of type ${GO_TYPE}`);
+}
+
+function parseEntry(bytes: Buffer): RawEntry {
+  const members = new Map(membersOf(bytes).map(({ key, from, to }) => [key.toLowerCase(), bytes.subarray(from, to)]));
+  const parsed = (key: string): unknown => JSON.parse(members.get(key)?.toString('utf8') ?? 'null') as unknown;
+  const string = (key: string): string => {
+    const value = parsed(key);
+    if (value === null || typeof value === 'string') return value ?? '';
+    throw new JsonFault(
+      `json: cannot unmarshal ${typeof value} into Go struct field bulkPublishMessageEntry.${key} of type string`,
+    );
+  };
+  return {
+    id: string('entryid'),
+    contentType: string('contenttype'),
+    event: members.get('event') ?? Buffer.from('null'),
+    metadata: stringMap(parsed('metadata')),
+  };
+}
+
+function stringMap(value: unknown): Record<string, string> | undefined {
+  if (value === null) return undefined;
+  const entries = Object.entries(value as object);
+  if (typeof value !== 'object' || Array.isArray(value) || entries.some(([, v]) => typeof v !== 'string')) {
+    throw new JsonFault(
+      'json: cannot unmarshal metadata into Go struct field bulkPublishMessageEntry.metadata of type map[string]string',
+    );
+  }
+  return Object.fromEntries(entries) as Record<string, string>;
+}
+
+/** The entry of the request message, its bytes by content type (contract 3.5). Throws an Error in Dapr's words. */
+function toEntry({ id, contentType, event, metadata }: RawEntry): BulkPublishRequestEntry {
+  const bytes = eventBytes(event, mediaType(contentType));
+  return { entryId: id, event: bytes, contentType, metadata: metadata as Record<string, string> };
+}
+
+const JSON_TYPES = new Set(['application/json', 'application/cloudevents+json']);
+
+function eventBytes(event: Uint8Array, type: string): Buffer {
+  const text = Buffer.from(event).toString('utf8');
+  if (JSON_TYPES.has(type)) return Buffer.from(event);
+  const isText = type.startsWith('text/') || type === 'application/xml';
+  const value = isText || type === 'application/octet-stream' ? (JSON.parse(text) as unknown) : undefined;
+  if (typeof value !== 'string') throw new Error('error: mismatch between contentType and event');
+  if (isText) return Buffer.from(value);
+  const bad =
+    /[^A-Za-z0-9+/=\r\n]/.exec(value) ??
+    (value.replace(/[\r\n]/g, '').length % 4 ? { index: value.length } : undefined);
+  if (bad) {
+    throw new Error(
+      `error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte ${bad.index}`,
+    );
+  }
+  return Buffer.from(value, 'base64');
+}

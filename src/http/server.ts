@@ -1,0 +1,107 @@
+/** Listening for HTTP: the same handler on every address, limits set, and a stop that idle connections cannot delay. */
+
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { listenOn, type PortChoice } from '../lib/listen.ts';
+
+export interface HttpServerOptions {
+  readonly addresses: readonly string[];
+  readonly port: PortChoice;
+  /** Path of a Unix socket to listen on instead; empty: none. */
+  readonly socket: string;
+  readonly maxHeaderBytes: number;
+}
+
+export interface HttpServer {
+  /** The port that was bound, 0 on a socket. */
+  readonly port: number;
+  /** Refuses new connections, waits for the requests in hand until `deadline` aborts, then ends every connection. */
+  close(deadline: AbortSignal): Promise<void>;
+}
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+const CHECK_INTERVAL_MS = 5_000;
+const KEEP_ALIVE_MS = 180_000;
+
+/** Listens; rejects when no address can be bound. */
+export async function startHttpServer(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
+  const listeners = new Map<string, Listener>();
+  const open = async (name: string, where: ListenOptions): Promise<Listener> => {
+    const listener = new Listener(handler, options.maxHeaderBytes);
+    await listener.listen(where);
+    listeners.set(name, listener);
+    return listener;
+  };
+  const bind = async (host: string, port: number): Promise<number> => (await open(host, { host, port })).port;
+  const release = async (host: string): Promise<void> => {
+    await listeners.get(host)?.close(AbortSignal.abort());
+    listeners.delete(host);
+  };
+  let port = 0;
+  if (options.socket) await open(options.socket, { path: options.socket });
+  else port = await listenOn(options.addresses, options.port, bind, release);
+  return {
+    port,
+    close: async (deadline) => {
+      await Promise.all([...listeners.values()].map((listener) => listener.close(deadline)));
+    },
+  };
+}
+
+/** One address. Knows which connections have a request in hand: only those are worth waiting for. */
+class Listener {
+  private readonly server: Server;
+  /** Requests in hand by connection: a client may send one before the other is answered. */
+  private readonly busy = new Map<Socket, number>();
+  private readonly connections = new Set<Socket>();
+  private closing = false;
+
+  constructor(handler: RequestListener, maxHeaderBytes: number) {
+    this.server = createServer(
+      {
+        maxHeaderSize: maxHeaderBytes,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        connectionsCheckingInterval: CHECK_INTERVAL_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        noDelay: true,
+      },
+      (request, response) => {
+        const { socket } = request;
+        this.busy.set(socket, (this.busy.get(socket) ?? 0) + 1);
+        response.once('close', () => this.idle(socket));
+        handler(request, response);
+      },
+    );
+    this.server.on('connection', (socket) => {
+      this.connections.add(socket);
+      socket.once('close', () => this.connections.delete(socket));
+    });
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  listen(where: ListenOptions): Promise<void> {
+    return new Promise((resolve, reject) => this.server.once('error', reject).listen(where, resolve));
+  }
+
+  async close(deadline: AbortSignal): Promise<void> {
+    this.closing = true;
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const socket of this.connections) if (!this.busy.has(socket)) socket.destroy();
+    const force = (): void => this.connections.forEach((socket) => socket.destroy());
+    if (deadline.aborted) force();
+    else deadline.addEventListener('abort', force, { once: true });
+    await closed;
+  }
+
+  private idle(socket: Socket): void {
+    const left = (this.busy.get(socket) ?? 1) - 1;
+    if (left > 0) return void this.busy.set(socket, left);
+    this.busy.delete(socket);
+    if (this.closing) socket.destroySoon();
+  }
+}

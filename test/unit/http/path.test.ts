@@ -1,0 +1,59 @@
+import test from 'ava';
+import { BadEscape, metadataOf, routeOf, splitTarget } from '../../../src/http/path.ts';
+
+const NONE = { kind: 'none' };
+const publish = (pubsubName: string, topic: string): object => ({ kind: 'publish', pubsubName, topic });
+
+test('a topic is everything after the component, decoded', (t) => {
+  const cases: [string, object][] = [
+    ['/v1.0/publish/ps/t', publish('ps', 't')],
+    ['/v1.0/publish/ps/A/B/C', publish('ps', 'A/B/C')],
+    ['/v1.0/publish/ps/A%2FB', publish('ps', 'A/B')],
+    ['/v1.0/publish/ps/a+b%20c', publish('ps', 'a b c')],
+    ['/v1.0/publish/ps/t/', publish('ps', 't')],
+    ['//v1.0/publish//ps/t', publish('ps', 't')],
+    ['/v1.0/publish/ps/../ps/./t', publish('ps', 't')],
+    ['/v1.0/publish/ps/%C5%BC%F0%9F%98%80', publish('ps', 'ż😀')],
+    ['/v1.0/publish/ps/t%00', publish('ps', 't\0')],
+    ['/v1.0/publish/bulk/t', publish('bulk', 't')],
+  ];
+  for (const [path, route] of cases) t.deepEqual(routeOf('POST', path) as object, route, path);
+  t.deepEqual(routeOf('PUT', '/v1.0/publish/ps/t') as object, publish('ps', 't'));
+});
+
+test('bulk publishing has two URLs', (t) => {
+  const route = { kind: 'bulk-publish', pubsubName: 'ps', topic: 't' };
+  t.deepEqual(routeOf('POST', '/v1.0/publish/bulk/ps/t') as object, route);
+  t.deepEqual(routeOf('POST', '/v1.0-alpha1/publish/bulk/ps/t') as object, route);
+});
+
+test('what is not an endpoint is none, whatever is wrong with it', (t) => {
+  for (const path of [
+    '/v1.0/publish/ps',
+    '/v1.0/publish/ps/',
+    '/v1.0/publish//t',
+    '/V1.0/publish/ps/t',
+    '/v1.0/Publish/ps/t',
+    '/',
+  ]) {
+    t.deepEqual(routeOf('POST', path) as object, NONE, path);
+  }
+  t.deepEqual(routeOf('GET', '/v1.0/publish/ps/t') as object, NONE);
+  t.deepEqual(routeOf('GET', '/v1.0/shutdown') as object, NONE);
+  t.deepEqual(routeOf('POST', '/v1.0/metadata/k') as object, NONE);
+});
+
+test('a bad escape is named', (t) => {
+  const error = t.throws(() => routeOf('POST', '/v1.0/publish/ps/a%zz'), { instanceOf: BadEscape });
+  t.is(error.message, 'failed to unescape request parameter "*". Error: invalid URL escape "%zz"');
+});
+
+test('a target may be a whole URL', (t) => {
+  t.deepEqual(splitTarget('http://x:1/v1.0/healthz?appid=a'), { path: '/v1.0/healthz', query: 'appid=a' });
+  t.deepEqual(splitTarget('/a?b=c?d'), { path: '/a', query: 'b=c?d' });
+});
+
+test('metadata is what the query says with the prefix, the first value of each', (t) => {
+  t.deepEqual(metadataOf('metadata.a=1&metadata.a=2&b=3&metadata.B=%C5%BC&Metadata.c=4&x=%zz'), { a: '1', B: 'ż' });
+  t.deepEqual(metadataOf(''), {});
+});
