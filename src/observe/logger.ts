@@ -1,0 +1,187 @@
+/**
+ * The sidecar's log, in the format of Dapr's (contract 12.6): logfmt text or JSON lines. A class of messages (one
+ * level, scope and opening words) that comes faster than its budget is summed up instead of printed.
+ */
+
+import { openSync, write, writeSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { Log, LogFields } from '../lib/log.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly json: boolean;
+  /** Path to append to instead of standard output; empty: none. */
+  readonly file: string;
+  readonly appId: string;
+  readonly version: string;
+}
+
+const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 };
+const WINDOW_MS = 1000;
+const BUDGET = 10;
+/** Of a message's text, what tells its class: event ids and reasons come later. */
+const CLASS_LENGTH = 48;
+
+/** The log of one sidecar. Writing never throws: a log that cannot be written must not stop events. */
+export function createLogger(options: LoggerOptions): Log {
+  return new Logger(new Sink(options), 'dapr.runtime');
+}
+
+class Logger implements Log {
+  private readonly sink: Sink;
+  private readonly scope: string;
+
+  constructor(sink: Sink, scope: string) {
+    this.sink = sink;
+    this.scope = scope;
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    this.sink.log('debug', this.scope, message, fields);
+  }
+
+  info(message: string, fields?: LogFields): void {
+    this.sink.log('info', this.scope, message, fields);
+  }
+
+  warn(message: string, fields?: LogFields): void {
+    this.sink.log('warning', this.scope, message, fields);
+  }
+
+  error(message: string, fields?: LogFields): void {
+    this.sink.log('error', this.scope, message, fields);
+  }
+
+  scoped(scope: string): Log {
+    return new Logger(this.sink, scope);
+  }
+}
+
+const STDOUT = 1;
+/** Lines that wait while the destination does not take any, in characters. What comes on top is dropped and counted. */
+const MAX_WAITING = 1_000_000;
+
+/** Lines on their way to a file descriptor, one write at a time and off the event loop: a reader that stops reading stops nothing here. */
+class LineWriter {
+  private readonly fd: number;
+  private waiting = '';
+  private writing = false;
+  private dropped = 0;
+
+  constructor(fd: number) {
+    this.fd = fd;
+    process.once('exit', () => this.flush());
+  }
+
+  add(line: string): void {
+    if (this.waiting.length > MAX_WAITING) this.dropped++;
+    else this.waiting += line;
+    if (!this.writing) this.next();
+  }
+
+  private next(): void {
+    if (this.waiting === '') return;
+    const bytes = Buffer.from(this.waiting);
+    this.waiting = this.dropped > 0 ? `${this.dropped} log lines dropped: nobody reads them\n` : '';
+    this.dropped = 0;
+    this.writing = true;
+    this.write(bytes, 0);
+  }
+
+  private write(bytes: Buffer, from: number): void {
+    write(this.fd, bytes, from, bytes.length - from, null, (error, written) => {
+      if (error?.code === 'EAGAIN') setTimeout(() => this.write(bytes, from), 10);
+      else if (!error && from + written < bytes.length) this.write(bytes, from + written);
+      else {
+        this.writing = false;
+        this.next();
+      }
+    });
+  }
+
+  /** What is left, at the end of the process, as far as the destination takes it. */
+  private flush(): void {
+    try {
+      writeSync(this.fd, this.waiting);
+    } catch {
+      // Nobody reads any more, and there is nobody to tell.
+    }
+    this.waiting = '';
+  }
+}
+
+interface Budget {
+  windowEnd: number;
+  printed: number;
+  held: number;
+}
+
+class Sink {
+  private readonly options: LoggerOptions;
+  private readonly least: number;
+  private readonly host = hostname();
+  private readonly lines: LineWriter;
+  private readonly budgets = new Map<string, Budget>();
+
+  constructor(options: LoggerOptions) {
+    this.options = options;
+    this.least = RANK[options.level];
+    this.lines = new LineWriter(options.file === '' ? STDOUT : openSync(options.file, 'a'));
+  }
+
+  log(level: string, scope: string, message: string, fields: LogFields | undefined): void {
+    const rank = RANK[level === 'warning' ? 'warn' : (level as LogLevel)];
+    if (rank < this.least) return;
+    if (rank >= RANK.warn && !this.mayPrint(level, scope, message)) return;
+    this.print(level, scope, message, fields);
+  }
+
+  private mayPrint(level: string, scope: string, message: string): boolean {
+    const key = `${level} ${scope} ${message.slice(0, CLASS_LENGTH)}`;
+    const now = Date.now();
+    let budget = this.budgets.get(key);
+    if (budget === undefined || now >= budget.windowEnd) {
+      if (budget && budget.held > 0) {
+        this.print(level, scope, `${budget.held} more like this: ${message.slice(0, CLASS_LENGTH)}…`, undefined);
+      }
+      if (this.budgets.size > 1000) this.budgets.clear();
+      budget = { windowEnd: now + WINDOW_MS, printed: 0, held: 0 };
+      this.budgets.set(key, budget);
+    }
+    if (budget.printed < BUDGET) {
+      budget.printed++;
+      return true;
+    }
+    budget.held++;
+    return false;
+  }
+
+  private print(level: string, scope: string, msg: string, fields: LogFields | undefined): void {
+    const { appId, version, json } = this.options;
+    const line = {
+      time: new Date().toISOString(),
+      level,
+      msg,
+      ...fields,
+      app_id: appId,
+      instance: this.host,
+      scope,
+      type: 'log',
+      ver: version,
+    };
+    this.lines.add(`${json ? JSON.stringify(line) : logfmt(line)}\n`);
+  }
+}
+
+function logfmt(line: Readonly<Record<string, unknown>>): string {
+  return Object.entries(line)
+    .map(([key, value]) => `${key}=${key === 'time' || key === 'msg' ? JSON.stringify(value) : word(value)}`)
+    .join(' ');
+}
+
+function word(value: unknown): string {
+  const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return /^[\w./:-]+$/.test(text) ? text : JSON.stringify(text);
+}

@@ -1,0 +1,58 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { createLogger, type LoggerOptions } from '../../../src/observe/logger.ts';
+import { until } from '../../_support/until.ts';
+
+function logger(t: ExecutionContext, options: Partial<LoggerOptions> = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'logger-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'log');
+  const log = createLogger({ level: 'info', json: false, appId: 'app', version: '1.2.3', ...options, file });
+  const lines = async (count: number): Promise<string[]> => {
+    const read = (): string[] => readFileSync(file, 'utf8').split('\n').filter(Boolean);
+    await until(() => read().length >= count, `${count} lines are written`);
+    return read();
+  };
+  return { log, lines };
+}
+
+test('a line has the fields that others look for, in the format of Dapr', async (t) => {
+  const { log, lines } = logger(t);
+  log.scoped('dapr.api').info('say "hi"\nthere', { code: 204 });
+  const [line] = await lines(1);
+  t.regex(
+    String(line),
+    /^time="\d{4}-\d\d-\d\dT[\d:.]+Z" level=info msg="say \\"hi\\"\\nthere" code=204 app_id=app instance=\S+ scope=dapr\.api type=log ver=1\.2\.3$/,
+  );
+});
+
+test('JSON lines have the same fields', async (t) => {
+  const { log, lines } = logger(t, { json: true });
+  log.warn('careful', { n: 1 });
+  const [line] = await lines(1);
+  t.like(JSON.parse(String(line)), { level: 'warning', msg: 'careful', n: 1, app_id: 'app', type: 'log' });
+});
+
+test('what is below the level is not written', async (t) => {
+  const { log, lines } = logger(t, { level: 'error' });
+  log.debug('a');
+  log.info('b');
+  log.warn('c');
+  log.error('d');
+  t.is((await lines(1)).length, 1);
+});
+
+test('a flood of one kind is summed up, other kinds are written', async (t) => {
+  const { log, lines } = logger(t);
+  for (let i = 0; i < 5000; i++) log.warn(`retriable error returned from app while processing pub/sub event ${i}`);
+  log.warn('something else');
+  const written = await lines(11);
+  t.is(written.length, 11);
+  await until(() => {
+    log.warn('retriable error returned from app while processing pub/sub event x');
+    return true;
+  }, 'a later one is logged');
+  t.true(written.at(-1)?.includes('something else'));
+});
