@@ -1,0 +1,187 @@
+/** The app beside the sidecar: waited for, asked what it wants, probed, and served through a channel of its protocol. */
+
+import { accepts, waitForPort } from './channels/discovery.ts';
+import type { DaprdOptions } from './config/flags.ts';
+import { AppHealth } from './core/app-health.ts';
+import { messageOf } from './core/errors.ts';
+import type { AppChannel } from './core/recipient.ts';
+import { checkRules } from './core/routing.ts';
+import { mergeSpecs, type SubscriptionSpec } from './core/subscription.ts';
+import type { Subscriptions } from './core/subscriptions.ts';
+import { deadlineAfter } from './lib/deadline.ts';
+import type { Log } from './lib/log.ts';
+import type { Reporter } from './lib/report.ts';
+
+export interface AppContext {
+  readonly options: DaprdOptions;
+  readonly subscriptions: Subscriptions;
+  /** Aborts when the sidecar stops. */
+  readonly leaving: AbortSignal;
+  /** Without any there is nothing the app could subscribe to, and it is not asked. */
+  readonly hasPubSubs: () => boolean;
+  readonly reporter: Reporter;
+  readonly log: Log;
+}
+
+/** How long a subscription that is not wanted any more may finish what it has in hand. */
+const DRAIN_MS = 30_000;
+
+export class App {
+  private readonly context: AppContext;
+  private channel: AppChannel | undefined;
+  private health: AppHealth | undefined;
+  private declared: readonly SubscriptionSpec[];
+  private programmatic: readonly SubscriptionSpec[] = [];
+  private wasAsked = false;
+  private isServed = false;
+  private applying: Promise<void> = Promise.resolve();
+
+  /** `declared`: the subscriptions that files ask for. */
+  constructor(declared: readonly SubscriptionSpec[], context: AppContext) {
+    this.declared = declared;
+    this.context = context;
+  }
+
+  /** What the app is subscribed to, or will be once it is there. */
+  get specs(): readonly SubscriptionSpec[] {
+    return mergeSpecs(this.declared, this.programmatic);
+  }
+
+  /**
+   * Resolves when the app is there and its subscriptions are live; at once where there is no app. With health checks
+   * it resolves when the app is there: its subscriptions follow its health.
+   */
+  async start(): Promise<void> {
+    const { options, log, leaving, reporter } = this.context;
+    if (options.appPort === 0) {
+      log.warn('App channel is not initialized. Did you configure an app-port?');
+      return;
+    }
+    if (!(await this.discover())) return;
+    reporter.send({ type: 'app', port: options.appPort });
+    const channel = await openChannel(options, log);
+    this.channel = channel;
+    if (!options.appHealth.enabled) return this.serve();
+    const onChange = (healthy: boolean): void => void (healthy ? this.serve() : this.suspend());
+    const healthLog = log.scoped('dapr.apphealth');
+    this.health = new AppHealth((signal) => channel.probe(signal), options.appHealth, onChange, healthLog);
+    void this.health.watch(leaving);
+  }
+
+  /** Files ask for other subscriptions now. Resolves when those run that can. */
+  declare(declared: readonly SubscriptionSpec[]): Promise<void> {
+    this.declared = declared;
+    return this.isServed ? this.serve() : Promise.resolve();
+  }
+
+  /** Takes no events any more. Resolves when what is in hand is settled, or given back when that takes too long. */
+  suspend(): Promise<void> {
+    this.isServed = false;
+    return this.apply();
+  }
+
+  /** Resolves when the app is unhealthy, where anybody looks; else when `signal` aborts. */
+  async unhealthy(signal: AbortSignal): Promise<void> {
+    if (this.health) return this.health.unhealthy(signal);
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  async close(): Promise<void> {
+    await this.channel?.close();
+  }
+
+  private async serve(): Promise<void> {
+    this.isServed = true;
+    if (!this.wasAsked && this.context.hasPubSubs()) {
+      this.wasAsked = true;
+      this.programmatic = await this.ask(this.channel as AppChannel);
+    }
+    await this.apply();
+    this.context.reporter.send({
+      type: 'subscribed',
+      subscriptions: this.specs.map(({ pubsubName, topic, rules }) => ({
+        pubsub: pubsubName,
+        topic,
+        routes: rules.map(({ path }) => path),
+      })),
+    });
+  }
+
+  /** Makes the running subscriptions what they should be when it comes to it: one change after the other. */
+  private apply(): Promise<void> {
+    const { subscriptions, leaving, log } = this.context;
+    const change = async (): Promise<void> => {
+      if (!this.channel || leaving.aborted) return;
+      const deadline = deadlineAfter(DRAIN_MS);
+      await subscriptions.reconcile(this.isServed ? this.specs : [], this.channel, deadline.signal);
+      deadline.cancel();
+    };
+    this.applying = this.applying.then(change).catch((error: unknown) => log.error(messageOf(error)));
+    return this.applying;
+  }
+
+  /** False when the sidecar stops before the app listens. */
+  private async discover(): Promise<boolean> {
+    const { options, log, leaving } = this.context;
+    const { appPort: port, appChannelAddress: address, appProtocol: protocol } = options;
+    const waiting = `waiting on port ${port}.  This will block until the app is listening on that port.`;
+    log.info(`application protocol: ${protocol}. ${waiting}`);
+    const stillWaiting = (): void => log.info(`waiting for application to listen on port ${port}`);
+    if (!(await waitForPort(address, port, leaving, stillWaiting))) return false;
+    log.info(`application discovered on port ${port}`);
+    return true;
+  }
+
+  /**
+   * The app's own subscriptions. An app that went away before it answered is waited for; one that is there and cannot
+   * say has none, so that those in files are served all the same.
+   */
+  private async ask(channel: AppChannel): Promise<readonly SubscriptionSpec[]> {
+    const { options, log, leaving } = this.context;
+    if (options.disableInitEndpoints.has('config')) {
+      log.warn("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)");
+    } else {
+      await channel.configure(leaving);
+    }
+    if (options.disableInitEndpoints.has('subscribe')) {
+      log.warn("Skipping programmatic subscription loading (see 'disable-init-endpoints' flag/annotation)");
+      return [];
+    }
+    for (;;) {
+      try {
+        const specs = await channel.subscriptions(leaving);
+        await checkRules(specs);
+        return specs;
+      } catch (error) {
+        log.warn(`failed to subscribe to topics: ${messageOf(error)}`);
+        const isThere = await accepts(options.appChannelAddress, options.appPort);
+        if (isThere || !(await this.discover())) return [];
+      }
+    }
+  }
+}
+
+/** The client libraries load here: a sidecar that only publishes does without them. */
+async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel> {
+  const { appProtocol: protocol } = options;
+  const common = {
+    address: options.appChannelAddress,
+    port: options.appPort,
+    tls: protocol === 'https' || protocol === 'grpcs',
+    appToken: options.environment.appApiToken,
+    maxBodyBytes: options.maxBodyBytes,
+    log,
+  };
+  if (protocol === 'grpc' || protocol === 'grpcs') {
+    const { GrpcChannel } = await import('./channels/grpc.ts');
+    return new GrpcChannel({ ...common, unknownData: options.parity ? 'none' : 'bytes' });
+  }
+  const { HttpChannel } = await import('./channels/http.ts');
+  return new HttpChannel({
+    ...common,
+    http2: protocol === 'h2c',
+    appId: options.appId,
+    maxConcurrency: options.appMaxConcurrency,
+    healthPath: options.appHealth.path,
+  });
+}

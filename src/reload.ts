@@ -1,0 +1,115 @@
+/** Hot reload: makes what runs agree with the resource files again, without touching what did not change. */
+
+import type { App } from './app.ts';
+import { componentLabel, type ComponentSpec } from './config/component.ts';
+import type { Components } from './config/open-components.ts';
+import type { Resources } from './config/resources.ts';
+import { messageOf } from './core/errors.ts';
+import { checkRules } from './core/routing.ts';
+import type { SubscriptionSpec } from './core/subscription.ts';
+import type { Subscriptions } from './core/subscriptions.ts';
+import { deadlineAfter } from './lib/deadline.ts';
+import type { Log } from './lib/log.ts';
+import type { Streams } from './rpc/subscribe.ts';
+
+export interface ReloadContext {
+  readonly load: () => Promise<Resources>;
+  readonly components: Components;
+  readonly subscriptions: Subscriptions;
+  readonly streams: Streams;
+  readonly app: App;
+  /** Hears of what is loaded now, for all that is neither component nor subscription. */
+  readonly onLoaded: (resources: Resources) => Promise<void>;
+  readonly log: Log;
+}
+
+const DRAIN_MS = 30_000;
+
+export class Reloader {
+  private readonly context: ReloadContext;
+  private components: readonly ComponentSpec[];
+  private declared: readonly SubscriptionSpec[];
+  private knownFaults: ReadonlySet<string>;
+  private running: Promise<void> = Promise.resolve();
+
+  constructor(current: Resources, context: ReloadContext) {
+    this.context = context;
+    this.components = current.components;
+    this.declared = current.subscriptions;
+    this.knownFaults = faultsOf(current);
+  }
+
+  /** Reads the files again and carries out what changed, one reload after the other. Never rejects: a failed one changes nothing. */
+  reload(): Promise<void> {
+    this.running = this.running
+      .then(() => this.run())
+      .catch((error: unknown) => {
+        this.context.log.error(`resources were not reloaded, what was loaded goes on: ${messageOf(error)}`);
+      });
+    return this.running;
+  }
+
+  private async run(): Promise<void> {
+    const { load, app, onLoaded } = this.context;
+    const resources = await load();
+    const faults = faultsOf(resources);
+    const isWorse = !faults.isSubsetOf(this.knownFaults);
+    if (isWorse) throw new Error([...faults.difference(this.knownFaults)].join('; '));
+    this.knownFaults = faults;
+    await checkRules(resources.subscriptions);
+    await this.changeComponents(resources.components);
+    await this.changeSubscriptions(resources.subscriptions);
+    await app.declare(this.declared);
+    await onLoaded(resources);
+  }
+
+  private async changeComponents(wanted: readonly ComponentSpec[]): Promise<void> {
+    const { components, subscriptions, streams, app, log } = this.context;
+    const { gone, added } = difference(this.components, wanted);
+    for (const spec of gone) {
+      log.info(`Closing existing Component to reload: ${componentLabel(spec)}`);
+      const deadline = deadlineAfter(DRAIN_MS);
+      await streams.closeOf(spec.name);
+      await subscriptions.closeOf(spec.name, deadline.signal);
+      deadline.cancel();
+      await components.remove(spec.name);
+    }
+    this.components = wanted;
+    for (const spec of added) {
+      log.info(`Adding Component for processing: ${componentLabel(spec)}`);
+      try {
+        await components.open(spec);
+        log.info(`Component updated: ${componentLabel(spec)}`);
+      } catch (error) {
+        log.error(`Ignoring error processing component: process component ${spec.name} error: ${messageOf(error)}`);
+      }
+    }
+    if (gone.length > 0 || added.length > 0) await app.declare(this.declared);
+  }
+
+  /** What stayed keeps its place; what is new or was edited comes last. */
+  private async changeSubscriptions(wanted: readonly SubscriptionSpec[]): Promise<void> {
+    const { log } = this.context;
+    const { gone, added, kept } = difference(this.declared, wanted);
+    for (const { name } of gone) log.info(`Closing existing Subscription to reload: ${name}`);
+    for (const { name } of added) {
+      log.info(`Adding Subscription for processing: ${name}`);
+      log.info(`Subscription updated: ${name}`);
+    }
+    this.declared = [...kept, ...added];
+  }
+}
+
+/** Compares by everything that the resources say, wherever it is written. */
+function difference<T extends object>(before: readonly T[], after: readonly T[]) {
+  const keyOf = (one: T): string => JSON.stringify({ ...one, file: undefined });
+  const [old, now] = [new Set(before.map(keyOf)), new Set(after.map(keyOf))];
+  return {
+    gone: before.filter((one) => !now.has(keyOf(one))),
+    kept: before.filter((one) => now.has(keyOf(one))),
+    added: after.filter((one) => !old.has(keyOf(one))),
+  };
+}
+
+const faultsOf = ({ skipped }: Resources): ReadonlySet<string> =>
+  new Set(skipped.filter(({ isFault }) => isFault).map(({ file, reason }) => `${file}: ${reason}`));

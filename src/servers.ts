@@ -1,0 +1,185 @@
+/** The sidecar's listening side: the gRPC and HTTP APIs over one service object, health on the public port, metrics. */
+
+import type { RequestListener } from 'node:http';
+import type { Configuration } from './config/configuration.ts';
+import type { DaprdOptions } from './config/flags.ts';
+import { ApiAccess } from './core/api-access.ts';
+import { messageOf } from './core/errors.ts';
+import type { Publisher } from './core/publisher.ts';
+import { createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
+import { startHttpServer, type HttpServer } from './http/server.ts';
+import type { PortChoice } from './lib/listen.ts';
+import type { Log } from './lib/log.ts';
+import type { Instance } from './lib/registry.ts';
+import type { Readiness } from './lib/readiness.ts';
+import { metricsHandler, type Metrics } from './observe/metrics.ts';
+import type { DaprApi } from './rpc/dapr.ts';
+import { startGrpcServer, type GrpcServer } from './rpc/server.ts';
+import type { Streams } from './rpc/subscribe.ts';
+
+export interface ServersContext {
+  readonly options: DaprdOptions;
+  readonly configuration: Configuration;
+  readonly api: DaprApi;
+  readonly publisher: Publisher;
+  readonly streams: Streams;
+  readonly readiness: Readiness;
+  readonly outboundReady: () => boolean;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+export interface Servers {
+  readonly httpPort: number;
+  readonly grpcPort: number;
+  /** 0: metrics are off or could not listen. */
+  readonly metricsPort: number;
+  /** Refuses what is new, waits for requests in hand until `deadline` aborts, then ends every connection. */
+  close(deadline: AbortSignal): Promise<void>;
+}
+
+/** Go's HTTP server allows this much on top of what was asked for. */
+const HEADER_SLACK_BYTES = 4096;
+
+/** Rejects when one of the two APIs cannot listen. A port for health or metrics that is taken is only told. */
+export async function startServers(context: ServersContext): Promise<Servers> {
+  const { options, log } = context;
+  const grpc = await startGrpc(context);
+  log.info(`API gRPC server is running on port ${grpc.port}`);
+  const gateway = gatewayOptions(context);
+  const started: { close(deadline: AbortSignal): Promise<void> }[] = [grpc];
+  const close = async (deadline: AbortSignal): Promise<void> => {
+    await Promise.all(started.map((server) => server.close(deadline)));
+  };
+  try {
+    const http = await startHttp(context, createGateway(gateway));
+    started.push(http);
+    log.info(`HTTP server is running on port ${http.port}`);
+    log.info(`The request body size parameter is: ${options.maxBodyBytes} bytes`);
+    const publicPort = { port: options.publicPort, search: false };
+    const health =
+      options.publicPort > 0 &&
+      (await tryListen(context, createPublicGateway(gateway), options.publicAddress, publicPort));
+    if (health) started.push(health);
+    const series = await startMetrics(context);
+    if (series) started.push(series);
+    return { httpPort: http.port, grpcPort: grpc.port, metricsPort: series ? series.port : 0, close };
+  } catch (error) {
+    await close(AbortSignal.abort());
+    throw error;
+  }
+}
+
+const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 'grpc'): string =>
+  unixDomainSocket && `${unixDomainSocket}/dapr-${appId}-${protocol}.socket`;
+
+/** The app's own port is never taken in a search: the app may not listen yet. */
+const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
+
+async function startGrpc(context: ServersContext): Promise<GrpcServer> {
+  const { options, api, streams, readiness } = context;
+  const logCall = apiLogOf(context);
+  try {
+    return await startGrpcServer(api, {
+      addresses: options.listenAddresses,
+      port: own(options.grpcPort, options),
+      socket: socketOf(options, 'grpc'),
+      maxBodyBytes: options.maxBodyBytes,
+      apiToken: options.environment.apiToken,
+      access: accessOf(context),
+      streams,
+      ready: () => readiness.missing.length === 0,
+      onReadyChange: readiness.onChange,
+      onCall: (method, code, duration, useragent) => logCall('gRPC API Called', { method, useragent, duration, code }),
+    });
+  } catch (error) {
+    throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function startHttp({ options }: ServersContext, handler: RequestListener): Promise<HttpServer> {
+  try {
+    return await startHttpServer(handler, {
+      addresses: options.listenAddresses,
+      port: own(options.httpPort, options),
+      socket: socketOf(options, 'http'),
+      maxHeaderBytes: options.readBufferBytes + HEADER_SLACK_BYTES,
+    });
+  } catch (error) {
+    throw new Error(`failed to start HTTP server: could not listen on any endpoint: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function startMetrics(context: ServersContext): Promise<HttpServer | undefined> {
+  const { options, configuration, metrics, log } = context;
+  if (!options.metrics.enabled || !configuration.metrics.enabled) return undefined;
+  const port = own(options.metricsPort, options);
+  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port);
+  if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
+  return server;
+}
+
+async function tryListen(
+  { options, log }: ServersContext,
+  handler: RequestListener,
+  address: string,
+  port: PortChoice,
+): Promise<HttpServer | undefined> {
+  try {
+    const maxHeaderBytes = options.readBufferBytes + HEADER_SLACK_BYTES;
+    return await startHttpServer(handler, { addresses: [address], port, socket: '', maxHeaderBytes });
+  } catch (error) {
+    log.warn(`cannot listen on ${address}:${port.port}: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+function gatewayOptions(context: ServersContext): GatewayOptions {
+  const { options, api, publisher, readiness, outboundReady } = context;
+  const logCall = apiLogOf(context);
+  return {
+    api,
+    appId: options.appId,
+    maxBodyBytes: options.maxBodyBytes,
+    apiToken: options.environment.apiToken,
+    allowedOrigins: options.allowedOrigins,
+    access: accessOf(context),
+    find: (request) => publisher.find(request),
+    outboundReady,
+    notReady: () => readiness.missing,
+    onRequest: (method, path, code, duration, useragent) =>
+      logCall('HTTP API Called', { method: `${method} ${path}`, useragent, duration, code }),
+  };
+}
+
+const accessOf = ({ configuration: { api } }: ServersContext): ApiAccess => new ApiAccess(api.allowed, api.denied);
+
+function apiLogOf({ options, configuration, log }: ServersContext): Log['info'] {
+  const enabled = options.apiLogging ?? configuration.apiLogging.enabled ?? false;
+  const apiLog = log.scoped('dapr.api');
+  return enabled ? (message, fields) => apiLog.info(message, fields) : () => undefined;
+}
+
+/** What the commands are told of this process. */
+export function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
+  const { httpPort, grpcPort, metricsPort } = servers;
+  return {
+    appId: options.appId,
+    pid: process.pid,
+    startedAt: new Date().toISOString(),
+    httpHost: options.listenAddresses[0] ?? '127.0.0.1',
+    httpPort,
+    grpcPort,
+    metricsPort,
+    ...(options.unixDomainSocket && { socketDirectory: options.unixDomainSocket }),
+    appPort: options.appPort,
+    appProtocol: options.appProtocol,
+    resourcesPaths: options.resourcesPaths,
+    version,
+    cliPid: process.connected ? process.ppid : 0,
+    appPid: 0,
+    command: '',
+  };
+}

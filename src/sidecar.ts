@@ -1,0 +1,340 @@
+/**
+ * The composition root: the only file that knows every layer. `start` builds from the broker outwards, `stop` takes
+ * down in reverse: no new messages first, then what is in hand, then the servers, the brokers last.
+ */
+
+import { flushCompileCache } from 'node:module';
+import { App } from './app.ts';
+import { FACTORIES } from './brokers/index.ts';
+import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
+import type { DaprdOptions } from './config/flags.ts';
+import { ASSUMED_COMPONENT, openComponents, type Components } from './config/open-components.ts';
+import { readResiliency } from './config/resiliency.ts';
+import { loadResources, type Resources } from './config/resources.ts';
+import { watchDirectories } from './config/watch.ts';
+import { batched } from './core/batching.ts';
+import { createDelivery } from './core/delivery.ts';
+import { messageOf } from './core/errors.ts';
+import { Publisher } from './core/publisher.ts';
+import { Resiliency } from './core/resiliency.ts';
+import { checkRules, compileRules, tellOnce } from './core/routing.ts';
+import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
+import { afterAbort, deadlineAfter } from './lib/deadline.ts';
+import { formatGoDuration } from './lib/duration.ts';
+import type { Log } from './lib/log.ts';
+import { endGroup } from './lib/process-table.ts';
+import { Readiness } from './lib/readiness.ts';
+import { register, type Registration } from './lib/registry.ts';
+import type { Reporter } from './lib/report.ts';
+import { Metrics } from './observe/metrics.ts';
+import { Reloader } from './reload.ts';
+import { createDapr } from './rpc/dapr.ts';
+import { metadataOf, type AppHealthDescription } from './rpc/metadata.ts';
+import { Streams } from './rpc/subscribe.ts';
+import { instanceOf, startServers, type Servers } from './servers.ts';
+
+/** How a stop was asked for. Only a signal waits for the block period. */
+export type StopCause = 'signal' | 'api' | 'reload' | 'cli-gone';
+
+export interface SidecarDeps {
+  readonly options: DaprdOptions;
+  readonly version: string;
+  readonly log: Log;
+  readonly reporter: Reporter;
+  /** Ends the process at once. */
+  readonly exit: (code: number) => void;
+}
+
+/** Dapr exits this long after a forced shutdown, so that the answer gets out. */
+const FORCED_EXIT_MS = 100;
+/** Loading what metrics need keeps the event loop busy for a moment: not while the first requests come. */
+const METRICS_DELAY_MS = 500;
+/** What a component may still take to close once the grace period is over. */
+const FORCED_CLOSE_MS = 1000;
+/** How long the app may take to end when the command that started both is gone. */
+const APP_GRACE_MS = 5000;
+
+export class Sidecar {
+  /** Resolves with the process's exit code when everything is down. */
+  readonly ended: Promise<number>;
+  private readonly deps: SidecarDeps;
+  private readonly metrics: Metrics;
+  private readonly resiliency: Resiliency;
+  private readonly readiness = new Readiness(['runtime', 'grpc-api-server']);
+  private readonly leaving = new AbortController();
+  private readonly extended = new Map<string, string>();
+  private configuration: Configuration = DEFAULT_CONFIGURATION;
+  private resources: Resources | undefined;
+  private components: Components | undefined;
+  private subscriptions: Subscriptions | undefined;
+  private streams: Streams | undefined;
+  private draining: Promise<void> | undefined;
+  private readonly drainDeadline = new AbortController();
+  private isStopping = false;
+  private starting: Promise<void> = Promise.resolve();
+  private servers: Servers | undefined;
+  private app: App | undefined;
+  private registration: Registration | undefined;
+  private appGroup = 0;
+  private end: (code: number) => void = () => undefined;
+
+  constructor(deps: SidecarDeps) {
+    this.deps = deps;
+    this.metrics = new Metrics(deps.options.appId, deps.options.environment.namespace);
+    this.resiliency = new Resiliency({ onPolicy: this.metrics.onPolicy, log: deps.log.scoped('dapr.runtime') });
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
+    });
+  }
+
+  /** Resolves when publishing works; the app is waited for in the background. Rejects when the sidecar cannot run. */
+  start(): Promise<void> {
+    return (this.starting = this.build());
+  }
+
+  private async build(): Promise<void> {
+    const { options, log, reporter } = this.deps;
+    const started = performance.now();
+    this.configuration = await loadConfiguration(options.configFiles, options.environment, log);
+    const { components, resources } = await this.openComponents();
+    const { pubSubs } = components;
+    const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
+    const subscriptionLog = log.scoped('dapr.runtime.processor.subscription');
+    this.subscriptions = new Subscriptions(pubSubs, this.createHandler(publisher), subscriptionLog);
+    this.streams = new Streams({
+      publisher,
+      subscriptions: this.subscriptions,
+      unknownData: options.parity ? 'none' : 'bytes',
+      maxMessageBytes: options.maxBodyBytes,
+      log: log.scoped('dapr.runtime.pubsub.streamer'),
+    });
+    this.servers = await startServers({
+      options,
+      streams: this.streams,
+      configuration: this.configuration,
+      publisher,
+      api: createDapr(publisher, {
+        metadata: () => this.describe(),
+        setMetadata: (key, value) => void this.extended.set(key, value),
+        shutdown: (force) => this.shutDown(force),
+      }),
+      readiness: this.readiness,
+      outboundReady: () => this.servers !== undefined,
+      metrics: this.metrics,
+      log,
+    });
+    this.readiness.reached('grpc-api-server');
+    if (this.servers.metricsPort > 0) setTimeout(() => void this.metrics.load(), METRICS_DELAY_MS).unref();
+    this.register(this.servers);
+    const { httpPort, grpcPort, metricsPort } = this.servers;
+    reporter.send({ type: 'api', httpPort, grpcPort, metricsPort });
+    reporter.onAppProcess(({ pid, command }) => {
+      this.appGroup = pid;
+      this.registration?.update({ appPid: pid, command });
+    });
+    reporter.onDisconnect(() => void this.stop('cli-gone'));
+    this.app = new App(resources.subscriptions, {
+      options,
+      subscriptions: this.subscriptions,
+      leaving: this.leaving.signal,
+      hasPubSubs: () => pubSubs.size > 0,
+      reporter,
+      log,
+    });
+    this.watchResources(resources, components, this.app, this.subscriptions, this.streams);
+    this.app
+      .start()
+      .then(() => this.becomeReady(started))
+      .catch((error: unknown) => log.error(`failed to subscribe to topics: ${messageOf(error)}`));
+  }
+
+  /** Stops once; later calls change nothing. `ended` resolves when it is done. */
+  async stop(cause: StopCause): Promise<void> {
+    if (this.isStopping) return;
+    this.isStopping = true;
+    const { options, log } = this.deps;
+    await this.starting.catch(() => undefined); // what is still being opened could not be closed
+    if (cause === 'signal' && options.blockShutdownMs !== undefined) await this.block(options.blockShutdownMs);
+    this.leaving.abort();
+    log.info('Dapr is shutting down');
+    const deadline = deadlineAfter(options.gracefulShutdownMs);
+    await Promise.race([this.close(deadline.signal), afterAbort(deadline.signal, FORCED_CLOSE_MS)]);
+    if (cause === 'cli-gone' && this.appGroup > 0) await endGroup(this.appGroup, APP_GRACE_MS);
+    deadline.cancel();
+    const late = deadline.signal.aborted;
+    if (late) log.error('Graceful shutdown timeout exceeded, forcing shutdown');
+    else log.info('Daprd shutdown gracefully');
+    this.end(late ? 1 : 0);
+  }
+
+  /** Takes down whatever is up, the newest first. */
+  async close(deadline: AbortSignal): Promise<void> {
+    if (deadline.aborted) this.drainDeadline.abort();
+    else deadline.addEventListener('abort', () => this.drainDeadline.abort(), { once: true });
+    await this.drain();
+    this.readiness.lost('grpc-api-server');
+    await this.servers?.close(deadline);
+    await this.app?.close();
+    await this.components?.close();
+    this.registration?.remove();
+  }
+
+  /** Takes no events any more but serves the API, so that the app can still publish what it is finishing. */
+  private async block(ms: number): Promise<void> {
+    const { log } = this.deps;
+    log.info(`Blocking graceful shutdown for ${formatGoDuration(ms)} or until app reports unhealthy...`);
+    const period = AbortSignal.timeout(ms);
+    void this.drain();
+    await this.app?.unhealthy(period);
+    if (period.aborted) log.info('Block shutdown period expired, entering shutdown...');
+    else log.info('App reported unhealthy, entering shutdown...');
+  }
+
+  /** Takes no messages any more and settles what is in hand, until `drainDeadline` aborts. */
+  private drain(): Promise<void> {
+    return (this.draining ??= this.subscriptions?.close(this.drainDeadline.signal) ?? Promise.resolve());
+  }
+
+  private shutDown(force: boolean): void {
+    const { log, exit } = this.deps;
+    if (force) {
+      log.info('Force shutdown requested, exiting immediately without graceful shutdown');
+      setTimeout(() => exit(1), FORCED_EXIT_MS);
+    } else {
+      log.info('Shutdown requested via API');
+      setImmediate(() => void this.stop('api'));
+    }
+  }
+
+  private async openComponents(): Promise<{ components: Components; resources: Resources }> {
+    const { options, log, reporter } = this.deps;
+    const { appId, environment, resourcesPaths } = options;
+    log.info('Loading components…');
+    const resources = await this.load();
+    this.resiliency.use(await readResiliency(resources.resiliencies, log.scoped('dapr.runtime')));
+    const assumed = !resources.namesComponents;
+    if (assumed) {
+      const where = resourcesPaths.length > 0 ? ` in ${resourcesPaths.join(', ')}` : '';
+      log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
+    }
+    const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
+    const context = { factories: FACTORIES, denied: this.configuration.deniedComponents, appId, environment, log };
+    const components = await openComponents(specs, context);
+    this.components = components;
+    log.info('All outstanding components processed');
+    log.info('Loading Declarative Subscriptions…');
+    for (const { name } of resources.subscriptions) log.info(`Found Subscription: ${name}`);
+    this.resources = resources;
+    await checkRules(resources.subscriptions).catch((error: unknown) => {
+      throw new Error(`failed to load declarative subscriptions: ${messageOf(error)}`, { cause: error });
+    });
+    const loaded = components.loaded.map(({ name, type }) => ({ name, type }));
+    reporter.send({ type: 'components', loaded, skipped: resources.skipped.length });
+    return { components, resources };
+  }
+
+  private load(): Promise<Resources> {
+    const { options, log } = this.deps;
+    const { appId, environment, resourcesPaths } = options;
+    return loadResources(resourcesPaths, { appId, namespace: environment.namespace, log });
+  }
+
+  /** Takes over what is neither component nor subscription. Policies only when they changed: their breakers start closed. */
+  private async adopt(loaded: Resources): Promise<void> {
+    const changed = JSON.stringify(loaded.resiliencies) !== JSON.stringify(this.resources?.resiliencies);
+    this.resources = loaded;
+    if (changed) this.resiliency.use(await readResiliency(loaded.resiliencies, this.deps.log.scoped('dapr.runtime')));
+  }
+
+  private watchResources(
+    resources: Resources,
+    components: Components,
+    app: App,
+    subscriptions: Subscriptions,
+    streams: Streams,
+  ): void {
+    const { options, log } = this.deps;
+    const { resourcesPaths, hotReloadIntervalMs } = options;
+    if (resourcesPaths.length === 0 || this.configuration.features.get('HotReload') === false) return;
+    const reloader = new Reloader(resources, {
+      load: () => this.load(),
+      components,
+      subscriptions,
+      streams,
+      app,
+      onLoaded: (loaded) => this.adopt(loaded),
+      log,
+    });
+    log.info("Hot reloading enabled. Daprd will reload 'Component' and 'Subscription' resources on change");
+    log.info(`Watching directories: [${resourcesPaths.join(' ')}]`);
+    watchDirectories(resourcesPaths, hotReloadIntervalMs, this.leaving.signal, () => void reloader.reload());
+  }
+
+  private createHandler(publisher: Publisher): CreateHandler {
+    const { options, log } = this.deps;
+    const deliveryLog = log.scoped('dapr.runtime.processor.pubsub.subscription.http');
+    return async (spec, pubsub, recipient) => {
+      const { policy, wrap } = this.resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
+      const guarded = wrap(recipient);
+      return createDelivery({
+        spec,
+        pubsub,
+        recipient: spec.bulk ? batched(guarded, spec.bulk) : guarded,
+        publisher,
+        appId: options.appId,
+        router: await compileRules(spec.rules, tellOnce(deliveryLog)),
+        policy,
+        notFound: options.appNotFound,
+        stopping: () => this.isStopping,
+        onProcessed: this.metrics.onProcessed,
+        log: deliveryLog,
+      });
+    };
+  }
+
+  private becomeReady(started: number): void {
+    if (this.leaving.signal.aborted) return;
+    this.readiness.reached('runtime');
+    this.deps.log.info(`dapr initialized. Status: Running. Init Elapsed ${Math.round(performance.now() - started)}ms`);
+    this.deps.reporter.send({ type: 'ready' });
+    flushCompileCache(); // else it is written at a clean exit only
+  }
+
+  private describe() {
+    const { options, version } = this.deps;
+    const { resiliencies = [], httpEndpoints = [] } = this.resources ?? {};
+    return metadataOf({
+      appId: options.appId,
+      version,
+      enabledFeatures: [...this.configuration.features].filter(([, enabled]) => enabled).map(([name]) => name),
+      components: this.components?.loaded ?? [],
+      subscriptions: [...(this.app?.specs ?? []), ...(this.streams?.specs ?? [])],
+      resiliencies: resiliencies.map(({ name }) => name),
+      httpEndpoints: httpEndpoints.map(({ name }) => name),
+      extended: this.extended,
+      appHealth: healthOf(options),
+      app: {
+        port: options.appPort,
+        protocol: options.appProtocol,
+        address: options.appChannelAddress,
+        maxConcurrency: options.appMaxConcurrency,
+      },
+    });
+  }
+
+  /** So that `dapr list` and `dapr publish` find us. A home that cannot be written costs only that. */
+  private register(servers: Servers): void {
+    const { options, version, log } = this.deps;
+    try {
+      this.registration = register(options.environment.home, instanceOf(options, servers, version));
+    } catch (error) {
+      log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** How the app is probed; undefined where it is not. gRPC has a method for it and no path. */
+function healthOf({ appHealth, appProtocol }: DaprdOptions): AppHealthDescription | undefined {
+  if (!appHealth.enabled) return undefined;
+  return { ...appHealth, path: appProtocol.startsWith('grpc') ? '' : appHealth.path };
+}
