@@ -1,0 +1,39 @@
+import { existsSync, rmSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { instances } from '../lib/registry.ts';
+import type { Call } from './commands.ts';
+import { Exit, Failure } from './failure.ts';
+import { stopRedis } from './local-redis.ts';
+
+/** Ends what `init` started. With `--all` the whole home directory goes, the events in it too. */
+export async function uninstall({ options, home }: Call): Promise<number> {
+  const running = instances(home).map(({ appId }) => appId);
+  if (running.length > 0) {
+    throw new Failure(`still running: ${running.join(', ')}`, {
+      exit: Exit.failed,
+      code: 'STILL_RUNNING',
+      next: ['dapr stop --all'],
+    });
+  }
+  const all = (options.on('all') ?? false) && existsSync(home);
+  if (all && !(options.on('yes') ?? false) && !(await confirmed(home))) {
+    process.stdout.write('nothing was done\n');
+    return Exit.done;
+  }
+  if (await stopRedis(home)) process.stdout.write('stopped the redis-server that `dapr init` started\n');
+  if (!all) process.stdout.write(`components, configuration and events stay in ${home}; --all deletes them\n`);
+  else {
+    rmSync(home, { recursive: true, force: true });
+    process.stdout.write(`deleted ${home}\n`);
+  }
+  return Exit.done;
+}
+
+/** Asks where there is somebody to ask; a script that says --all means it. */
+async function confirmed(home: string): Promise<boolean> {
+  if (!process.stdin.isTTY) return true;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question(`Delete ${home} and every event kept in it? [y/N] `);
+  terminal.close();
+  return /^y(es)?$/i.test(answer.trim());
+}
