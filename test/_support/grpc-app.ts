@@ -1,0 +1,82 @@
+/** An app over gRPC, as somebody would write it with the general library: real server, programmable answers. */
+
+import { Server, ServerCredentials, type status } from '@grpc/grpc-js';
+import {
+  AppCallbackAlphaService,
+  AppCallbackService,
+  type TopicEventBulkRequest,
+  type TopicEventBulkResponse,
+  type TopicEventRequest,
+  type TopicSubscription,
+} from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
+
+export interface GrpcReceived {
+  readonly event: TopicEventRequest;
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+export interface GrpcApp {
+  readonly port: number;
+  readonly received: readonly GrpcReceived[];
+  readonly batches: readonly TopicEventBulkRequest[];
+  close(): void;
+}
+
+export interface GrpcAppOptions {
+  /** Undefined: the app does not implement the question. */
+  readonly subscriptions?: readonly Partial<TopicSubscription>[];
+  /** A status of the callback, or a gRPC code below zero to fail with. */
+  readonly reply?: (event: TopicEventRequest, nth: number) => number;
+  readonly replyBulk?: (request: TopicEventBulkRequest) => TopicEventBulkResponse;
+  /** Serve bulk under its older name only. */
+  readonly alphaOnly?: boolean;
+  readonly port?: number;
+}
+
+const subscription = (given: Partial<TopicSubscription>): TopicSubscription => ({
+  pubsubName: 'pubsub',
+  topic: '',
+  metadata: {},
+  routes: undefined,
+  deadLetterTopic: '',
+  bulkSubscribe: undefined,
+  ...given,
+});
+
+export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
+  const { subscriptions, reply = () => 0, replyBulk, alphaOnly = false, port = 0 } = options;
+  const received: GrpcReceived[] = [];
+  const batches: TopicEventBulkRequest[] = [];
+  const server = new Server();
+  type BulkCall = { request: TopicEventBulkRequest };
+  type BulkCallback = (error: null, response: TopicEventBulkResponse) => void;
+  const onBulk = ({ request }: BulkCall, callback: BulkCallback): void => {
+    batches.push(request);
+    const all = { statuses: request.entries.map(({ entryId }) => ({ entryId, status: 0 as const })) };
+    callback(null, replyBulk?.(request) ?? all);
+  };
+  server.addService(AppCallbackService, {
+    ...(subscriptions && {
+      listTopicSubscriptions: (_call: unknown, callback: (error: null, response: object) => void) =>
+        callback(null, { subscriptions: subscriptions.map(subscription) }),
+    }),
+    onTopicEvent: (
+      call: { request: TopicEventRequest; metadata: { getMap(): Record<string, unknown> } },
+      callback: (error: object | null, response?: object) => void,
+    ) => {
+      received.push({ event: call.request, headers: call.metadata.getMap() });
+      const nth = received.filter(({ event }) => event.id === call.request.id).length;
+      const answer = reply(call.request, nth);
+      if (answer < 0) callback({ code: -answer as status, details: 'as the test wants' });
+      else callback(null, { status: answer });
+    },
+    ...(!alphaOnly && { onBulkTopicEvent: onBulk }),
+  });
+  server.addService(AppCallbackAlphaService, { onBulkTopicEventAlpha1: onBulk });
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, got) =>
+      error ? reject(error) : resolve(got),
+    );
+  });
+  return { port: bound, received, batches, close: () => server.forceShutdown() };
+}

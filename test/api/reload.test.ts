@@ -1,0 +1,162 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
+import { startHttpApp, type HttpApp } from '../_support/http-app.ts';
+import { until } from '../_support/until.ts';
+
+const subscription = (name: string, topic: string, route = `/${topic}`): string => `
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata:
+  name: ${name}
+spec:
+  topic: ${topic}
+  pubsubname: pubsub
+  routes:
+    default: ${route}
+`;
+
+interface Stage {
+  readonly app: HttpApp;
+  readonly daprd: Daprd;
+  write(name: string, text: string): Promise<void>;
+  remove(name: string): Promise<void>;
+}
+
+async function stage(t: ExecutionContext, resources: Record<string, string>, subscribe?: unknown): Promise<Stage> {
+  const app = await startHttpApp({ subscribe });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, { appPort: app.port, resources });
+  const path = (name: string): string => join(daprd.directory, 'resources-app', name);
+  return { app, daprd, write: (name, text) => writeFile(path(name), text), remove: (name) => rm(path(name)) };
+}
+
+interface Listed {
+  subscriptions?: { topic: string; rules: { path: string }[] }[];
+  components?: { name: string }[];
+}
+const listed = async ({ http }: Daprd): Promise<Listed> =>
+  (await (await fetch(`${http}/v1.0/metadata`)).json()) as Listed;
+const topics = async (daprd: Daprd): Promise<string> =>
+  (await listed(daprd)).subscriptions?.map(({ topic }) => topic).join(' ') ?? '';
+
+test('a subscription file is added, edited and removed while the others go on', async (t) => {
+  const { app, daprd, write, remove } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'stays') });
+  await write('c.yaml', subscription('c', 'comes'));
+  await until(async () => (await topics(daprd)) === 'stays comes', 'it is listed', 5000);
+  for (const topic of ['stays', 'comes']) await publish(daprd, topic, '1');
+  await until(() => app.received.length === 2, 'both arrive');
+
+  await write('b.yaml', subscription('b', 'stays', '/elsewhere'));
+  await until(async () => (await topics(daprd)) === 'comes stays', 'the edited one moves to the end', 5000);
+  await publish(daprd, 'stays', '2');
+  await until(() => app.received.some(({ path }) => path === '/elsewhere'), 'it goes the new way');
+
+  await remove('c.yaml');
+  await until(async () => (await topics(daprd)) === 'stays', 'it is not listed any more', 5000);
+  await publish(daprd, 'comes', '3');
+  await publish(daprd, 'stays', '3');
+  await until(() => app.received.filter(({ path }) => path === '/elsewhere').length === 2, 'the other one goes on');
+  t.is(app.received.filter(({ path }) => path === '/comes').length, 1);
+});
+
+test('a component file is removed and added again, and the subscriptions of the app follow', async (t) => {
+  const subscribe = [{ pubsubname: 'pubsub', topic: 'p', route: 'p' }];
+  const { app, daprd, write, remove } = await stage(t, { 'a.yaml': MEMORY }, subscribe);
+  await remove('a.yaml');
+  await until(async () => (await publish(daprd, 'p', '1')).status === 404, 'it is gone', 5000);
+  await write('again.yaml', MEMORY);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there again', 5000);
+  await until(async () => {
+    await publish(daprd, 'p', '1');
+    return app.received.length > 0;
+  }, 'events arrive');
+  t.is(app.asked.filter((path) => path === 'GET /dapr/subscribe').length, 1);
+});
+
+test('a broken file changes nothing, and its repair is picked up', async (t) => {
+  const { daprd, write } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'one') });
+  await write('b.yaml', 'apiVersion: dapr.io/v2alpha1\nkind: Subscription\nspec: [');
+  await until(() => daprd.log().includes('resources were not reloaded'), 'the reload is refused', 5000);
+  t.is(await topics(daprd), 'one');
+  await write('b.yaml', subscription('b', 'two'));
+  await until(async () => (await topics(daprd)) === 'two', 'the repair is picked up', 5000);
+});
+
+test('the event in hand when its subscription goes is finished', async (t) => {
+  let release: () => void = () => undefined;
+  const held = new Promise<number>((resolve) => (release = () => resolve(200)));
+  const app = await startHttpApp({ reply: () => held });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, {
+    appPort: app.port,
+    resources: { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'held') },
+  });
+  await publish(daprd, 'held', '1');
+  await until(() => app.received.length === 1, 'it is in hand');
+  await rm(join(daprd.directory, 'resources-app', 'b.yaml'));
+  await until(async () => (await topics(daprd)) === '', 'the subscription is not listed any more', 5000);
+  release();
+  const scrape = async (): Promise<string> => (await fetch(`http://127.0.0.1:${daprd.metricsPort}/metrics`)).text();
+  await until(
+    async () => (await scrape()).includes('process_status="success",status="success",topic="held"} 1'),
+    'it is counted as handled',
+  );
+  t.is(app.received.length, 1);
+});
+
+test('a hangup reads everything anew, asks the app again, and loses no event', async (t) => {
+  const { app, daprd } = await stage(t, { 'a.yaml': MEMORY }, [{ pubsubname: 'pubsub', topic: 'h', route: 'h' }]);
+  process.kill(daprd.pid, 'SIGHUP');
+  await until(() => app.asked.filter((path) => path === 'GET /dapr/subscribe').length === 2, 'the app is asked again');
+  const api = await until(() => daprd.reports.filter(({ type }) => type === 'api').at(1), 'the ports are told again');
+  const http = `http://127.0.0.1:${api.type === 'api' ? api.httpPort : 0}`;
+  await until(async () => (await fetch(`${http}/v1.0/healthz`)).status === 204, 'it is ready');
+  await publish({ http }, 'h', '1');
+  await until(() => app.received.length === 1, 'an event arrives');
+  t.is(await daprd.stop(), 0);
+});
+
+test('a hangup while the sidecar starts lets it start, and then start anew', async (t) => {
+  let pid = 0;
+  let asked = 0;
+  const unanswering = createServer((socket) => {
+    socket.on('error', () => undefined);
+    if (++asked === 1) process.kill(pid, 'SIGHUP');
+    else socket.destroy();
+  });
+  const listen = (server: Server): Promise<number> =>
+    new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)));
+  const redisPort = await listen(unanswering);
+  t.teardown(() => unanswering.close());
+  const free = createServer();
+  const httpPort = await listen(free);
+  await new Promise((resolve) => free.close(resolve));
+
+  const redis = `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: slow
+spec:
+  type: pubsub.redis
+  version: v1
+  initTimeout: 1s
+  ignoreErrors: true
+  metadata:
+  - name: redisHost
+    value: 127.0.0.1:${redisPort}
+`;
+  const daprd = await startDaprd(t, {
+    resources: { 'a.yaml': MEMORY, 'b.yaml': redis },
+    args: ['--dapr-http-port', String(httpPort)],
+    onSpawn: (spawned) => (pid = spawned),
+    ready: false,
+  });
+  const apis = () => daprd.reports.filter(({ type }) => type === 'api').length;
+  await until(() => apis() === 2, 'it has started anew');
+  t.is((await publish(daprd, 't', '1')).status, 204);
+  t.is(await daprd.stop(), 0);
+});

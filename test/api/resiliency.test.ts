@@ -1,0 +1,74 @@
+import test from 'ava';
+import { MEMORY, publish, startDaprd } from '../_support/daprd.ts';
+import { startHttpApp, type Reply } from '../_support/http-app.ts';
+import { until } from '../_support/until.ts';
+
+const resiliency = (spec: string): string =>
+  `apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata:\n  name: myresiliency\nspec:\n${spec}`;
+const sub = (topic: string, more: object = {}): object => ({
+  pubsubname: 'pubsub',
+  topic,
+  route: `/${topic}`,
+  ...more,
+});
+
+test('four retries make five deliveries, then the event is parked', async (t) => {
+  const app = await startHttpApp({ subscribe: [sub('a')], reply: () => 500 });
+  t.teardown(() => app.close());
+  const spec = `  policies: { retries: { it: { duration: 10ms, maxRetries: 4, policy: constant } } }
+  targets: { components: { pubsub: { inbound: { retry: it } } } }`;
+  const daprd = await startDaprd(t, { appPort: app.port, resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) } });
+  await publish(daprd, 'a', { n: 1 });
+  await until(() => app.received.length === 5, 'five deliveries');
+  await until(() => daprd.log().includes('parked pub/sub event'), 'it is parked');
+  t.is(app.received.length, 5);
+  t.regex(daprd.log(), /Loading Resiliency configuration: myresiliency/);
+  t.regex(daprd.log(), /Error processing operation component\[pubsub\] input. Retrying in 10ms/);
+});
+
+test('retries that are exhausted end in the dead-letter topic; a timeout is a failure', async (t) => {
+  const app = await startHttpApp({
+    subscribe: [sub('a', { deadLetterTopic: 'dead' }), sub('dead')],
+    reply: ({ path }) => (path === '/a' ? new Promise<Reply>(() => undefined) : 200),
+  });
+  t.teardown(() => app.close());
+  const spec = `  policies: { timeouts: { t: 50ms }, retries: { it: { duration: 10ms, maxRetries: 1 } } }
+  targets: { components: { pubsub: { inbound: { retry: it, timeout: t } } } }`;
+  const daprd = await startDaprd(t, { appPort: app.port, resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) } });
+  await publish(daprd, 'a', { n: 1 });
+  const dead = await until(() => app.received.find(({ path }) => path === '/dead'), 'a dead letter');
+  t.is(dead.event['dlreason'], 'context deadline exceeded');
+  t.is(dead.event['dlattempts'], 2);
+  t.is(app.received.filter(({ path }) => path === '/a').length, 2);
+});
+
+test('behind an open breaker events wait, and none dies of it', async (t) => {
+  let broken = true;
+  const app = await startHttpApp({
+    subscribe: [sub('a', { deadLetterTopic: 'dead' }), sub('dead')],
+    reply: () => (broken ? 500 : 200),
+  });
+  t.teardown(() => app.close());
+  const spec = `  policies:
+    retries: { it: { duration: 10ms, maxRetries: 6 } }
+    circuitBreakers: { cb: { timeout: 300ms, trip: consecutiveFailures >= 3 } }
+  targets: { components: { pubsub: { inbound: { retry: it, circuitBreaker: cb } } } }`;
+  const daprd = await startDaprd(t, { appPort: app.port, resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) } });
+  for (let n = 0; n < 5; n++) await publish(daprd, 'a', { n });
+  await until(() => daprd.log().split('from half-open to open').length > 3, 'it opened some times');
+  broken = false;
+  await until(
+    () => new Set(app.received.filter(() => !broken).map(({ event }) => JSON.stringify(event['data']))).size === 5,
+    'all came',
+  );
+  await until(() => /from half-open to closed/.test(daprd.log()), 'it closed');
+  t.is(app.received.filter(({ path }) => path === '/dead').length, 0);
+});
+
+test('a bad resource is told of and the sidecar starts', async (t) => {
+  const spec = `  policies:
+    retries:
+      DefaultAppRetryPolicy: { policy: constant, duration: 10ms, maxRetries: 3, matching: { gRPCStatusCodes: 400, httpStatusCodes: 11 } }`;
+  const daprd = await startDaprd(t, { resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) } });
+  t.regex(daprd.log(), /Could not read resiliency policy myresiliency/);
+});

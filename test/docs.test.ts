@@ -1,0 +1,129 @@
+/** Documents say what the code does: what can be printed from the code is compared with what they say. */
+
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import test from 'ava';
+import { FACTORIES } from '../src/brokers/index.ts';
+import { ERRORS, GrpcCode } from '../src/core/errors.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+/** The tables of a document whose first column is called `first`, as they stand there. */
+function tables(document: string, first: string): string[] {
+  const blocks = read(document).match(/(?:^\|.*\n)+/gm) ?? [];
+  return blocks.filter((block) => block.startsWith(`| ${first} |`)).map((block) => block.trimEnd());
+}
+
+const cellsOf = (row: string): string[] =>
+  row
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+
+const code = (text: string): string => (text === '' ? 'none' : `\`${text}\``);
+
+function errorTable(): string {
+  const names = new Map<number, string>(Object.entries(GrpcCode).map(([name, number]) => [number, name]));
+  const rows = Object.entries(ERRORS).map(([kind, { grpc, http, tag, reason, resource }]) => {
+    const hasResource = resource && reason !== '' ? 'yes' : 'no';
+    return `| \`${kind}\` | ${names.get(grpc)} (${grpc}) | ${http} | \`${tag}\` | ${code(reason)} | ${hasResource} |`;
+  });
+  const head = '| kind | gRPC code | HTTP status | `errorCode` | `reason` | ResourceInfo |';
+  return [head, '| --- | --- | --- | --- | --- | --- |', ...rows].join('\n');
+}
+
+test('the table of errors is the one in the code, and each error is explained once', (t) => {
+  const [table, meanings = ''] = tables('docs/errors.md', 'kind');
+  t.is(table, errorTable(), 'docs/errors.md wants this table');
+  t.deepEqual(
+    meanings
+      .split('\n')
+      .slice(2)
+      .map((row) => cellsOf(row)[0]),
+    Object.keys(ERRORS).map(code),
+  );
+});
+
+test('every broker has its table of settings, and no other has one', (t) => {
+  const wanted = FACTORIES.map((factory) => factory.describe().trimEnd());
+  t.deepEqual(tables('docs/brokers.md', 'setting').toSorted(), wanted.toSorted());
+  const titles = [...read('docs/brokers.md').matchAll(/^## `(.+)`$/gm)].map(([, type]) => type);
+  t.deepEqual(titles.toSorted(), FACTORIES.map(({ type }) => type).toSorted());
+});
+
+test('the tests that compatibility.md names exist', (t) => {
+  const document = read('docs/compatibility.md');
+  const named = [...document.matchAll(/`(test\/[^`]+\.test\.ts)`((?: "[^"]+")*)/g)];
+  t.true(named.length > 0);
+  const missing = named.flatMap(([, file = '', titles = '']) => {
+    if (!existsSync(join(ROOT, file))) return [file];
+    const text = read(file);
+    const wanted = [...titles.matchAll(/"([^"]+)"/g)].map(([, title]) => title as string);
+    return wanted.filter((title) => !text.includes(title)).map((title) => `${file}: ${title}`);
+  });
+  t.deepEqual(missing, []);
+});
+
+/** What compatibility.md says of the contract: each row of its tables with the cell that has the state. */
+function contract(): { row: string; state: string }[] {
+  const blocks = read('docs/compatibility.md').match(/(?:^\|.*\n)+/gm) ?? [];
+  return blocks.flatMap((block) => {
+    const [head = '', , ...rows] = block.trimEnd().split('\n');
+    const column = cellsOf(head).indexOf('state');
+    return rows.map((row) => ({ row, state: cellsOf(row)[column] ?? '' }));
+  });
+}
+
+test('every row of compatibility.md has one of the states it explains', (t) => {
+  const rows = contract();
+  const states = rows.map(({ state }) => state).filter((state) => state.startsWith('`'));
+  t.deepEqual(states, ['`done`', '`differs`', '`partial`', '`not yet`', '`no`']);
+  const known = /^(`?)(done|differs|partial|not yet|no)\1(: |$)/;
+  t.deepEqual(
+    rows.filter(({ state }) => !known.test(state)),
+    [],
+  );
+});
+
+test('every method, message and field of the protos has a row in compatibility.md', (t) => {
+  const rows = contract().map(({ row }) => row);
+  const missing = globSync('proto/dapr/**/*.proto', { cwd: ROOT }).flatMap((path) => {
+    const text = read(path).replaceAll(/\/\/.*$/gm, '');
+    const methods = [...text.matchAll(/^\s*rpc (\w+)/gm)].map(([, name]) => name as string);
+    const messages = [...text.matchAll(/^message (\w+) \{(\}|[\s\S]*?^\})/gm)];
+    return [
+      ...methods.filter((name) => !rows.some((row) => row.includes(`\`${name}\``))),
+      ...messages.flatMap(([, name = '', body = '']) => {
+        const own = rows.filter((row) => row.includes(`\`${name}\``)).join('\n');
+        const fields = [...body.matchAll(/(\w+) = \d+(?: \[.*?\])?;/g)].map(([, field]) => field as string);
+        const unnamed = fields.filter((field) => field !== field.toUpperCase() && !own.includes(`\`${field}\``));
+        return own === '' ? [name] : unnamed.map((field) => `${name}.${field}`);
+      }),
+    ];
+  });
+  t.deepEqual(missing, []);
+});
+
+test('chosen differences are cases with a reason', (t) => {
+  const reasons = JSON.parse(read('docs/chosen-differences.json')) as Record<string, unknown>;
+  t.true(Object.values(reasons).every((reason) => typeof reason === 'string' && reason.endsWith('.')));
+});
+
+test('the list of decisions has all of them, in order', (t) => {
+  const listed = [...read('docs/decisions/README.md').matchAll(/\((\d{4}-[^)]+\.md)\)/g)].map(([, file]) => file);
+  t.deepEqual(listed, globSync('*.md', { cwd: join(ROOT, 'docs/decisions'), exclude: ['README.md'] }).toSorted());
+});
+
+test('every link between documents leads to a file', (t) => {
+  const documents = globSync(['*.md', 'docs/**/*.md', 'examples/**/README.md'], {
+    cwd: ROOT,
+    exclude: ['**/node_modules/**'],
+  });
+  const broken = documents.flatMap((document) =>
+    [...read(document).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)]
+      .filter(([, target = '']) => !existsSync(join(ROOT, dirname(document), target)))
+      .map(([, target]) => `${document}: ${target}`),
+  );
+  t.deepEqual(broken, []);
+});
