@@ -1,7 +1,7 @@
 /** The command as a user has it: bin/dapr in a process of its own, with a home directory of its own. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,8 +38,23 @@ export interface Running {
 
 export function temporaryHome(t: ExecutionContext): string {
   const home = mkdtempSync(join(tmpdir(), 'dapr-cli-'));
-  t.teardown(() => rmSync(home, { recursive: true, force: true, maxRetries: 5 }));
+  t.teardown(async () => {
+    // A sidecar whose command was killed as it started would write its entry into the folder again.
+    await until(() => !livesIn(home), `every process of ${home} ended`, 20_000);
+    rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+  });
   return home;
+}
+
+/** Whether a process has the folder as its HOME. */
+function livesIn(home: string): boolean {
+  return readdirSync('/proc').some((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`HOME=${home}`);
+    } catch {
+      return false; // not a process, or one that has ended
+    }
+  });
 }
 
 /** Starts the command. It is stopped with the test, whatever happens. */
