@@ -1,8 +1,9 @@
 /** The database file: opened, made when it is new, refused when it is not ours to use. */
 
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { threadId } from 'node:worker_threads';
 import { isBusy, patiently } from './patience.ts';
 
 const VERSION = 1;
@@ -77,15 +78,20 @@ export function openDatabase(path: string, busyTimeoutMs: number): DatabaseSync 
 
 /**
  * Events are nobody else's business: the file is made for its user alone; SQLite gives its companions the same mode.
- * A file that exists must not be opened here, since closing it would drop the locks this process has on it.
+ * It gets its name when it is closed, since closing a file drops the locks that this process has on it: another
+ * thread could have it open by then.
  */
 function createPrivately(path: string): void {
   makeDirectory(dirname(path));
   if (existsSync(path)) return;
+  const nameless = `${path}-${process.pid}-${threadId}`;
+  closeSync(openSync(nameless, 'w', 0o600));
   try {
-    closeSync(openSync(path, 'wx', 0o600));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    linkSync(nameless, path);
+  } catch {
+    // It is there by now, or this file system has no links, nor modes then: SQLite makes the file.
+  } finally {
+    rmSync(nameless);
   }
 }
 
@@ -118,10 +124,11 @@ function prepareFile(database: DatabaseSync): void {
 
 /** False for a file with nothing in it. Throws for one that belongs to something else or to a later version. */
 function isOurs(database: DatabaseSync): boolean {
+  // The tables first: another process may make them with the rest between two of these reads.
+  const { tables } = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number };
   const application = pragma(database, 'application_id');
   const version = pragma(database, 'user_version');
   if (application !== APPLICATION_ID) {
-    const { tables } = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number };
     if (tables > 0 || application !== 0) throw new Error('it belongs to another program; name a file of its own');
     return false;
   }

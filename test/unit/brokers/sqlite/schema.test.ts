@@ -23,6 +23,26 @@ test('a database is opened again as it is', (t) => {
   second.close();
 });
 
+test('a database that another one makes meanwhile, between any two reads, is the one of both', (t) => {
+  const place = temporary(t);
+  const { prepare } = DatabaseSync.prototype;
+  t.teardown(() => (DatabaseSync.prototype.prepare = prepare));
+  let interruptions = 0;
+  for (let reads = 0; reads === interruptions; interruptions++) {
+    const path = join(place, `${interruptions}.db`);
+    reads = 0;
+    DatabaseSync.prototype.prepare = function (sql) {
+      if (!this.isTransaction && reads++ === interruptions) {
+        DatabaseSync.prototype.prepare = prepare;
+        openDatabase(path, 0).close();
+      }
+      return prepare.call(this, sql);
+    };
+    t.notThrows(() => openDatabase(path, 0).close(), `before read ${interruptions}`);
+  }
+  t.true(interruptions > 1);
+});
+
 test('a database of a newer release is refused, and says which release is needed', (t) => {
   const path = join(temporary(t), 'p.db');
   const database = openDatabase(path, 1000);
