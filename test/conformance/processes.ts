@@ -37,7 +37,13 @@ export class BrokerProcess {
   }
 
   async until(event: News['event'], count = 1): Promise<void> {
-    await until(() => this.count(event) >= count, `a process told of ${count} ${event}`, 20_000);
+    const told = (): boolean => this.count(event) >= count;
+    await until(() => told() || this.hasEnded, `a process told of ${count} ${event}`, 20_000);
+    if (!told()) throw new Error(`a process ended before it told of ${count} ${event}`);
+  }
+
+  private get hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
   }
 
   count(event: News['event']): number {
@@ -55,7 +61,7 @@ export class BrokerProcess {
 
   /** Ends it without a chance to tidy up. */
   async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    if (this.hasEnded) return;
     const exited = once(this.child, 'exit');
     this.child.kill('SIGKILL');
     await exited;
