@@ -14,7 +14,7 @@ const EMPTY = Buffer.alloc(0);
 /** Resolves with the body; rejects with BodyTooLarge as soon as more than `limit` bytes came (0: no limit), or when the client goes away. */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
     let size = 0;
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
@@ -25,7 +25,11 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
         chunks.push(chunk);
       }
     });
-    request.on('end', () => resolve(chunks.length < 2 ? (chunks[0] ?? EMPTY) : Buffer.concat(chunks, size)));
+    request.on('end', () => {
+      resolve(chunks.length < 2 ? (chunks[0] ?? EMPTY) : Buffer.concat(chunks, size));
+      // The request lives as long as its answer is not there, its pieces need not.
+      chunks = [];
+    });
     request.on('error', reject);
   });
 }

@@ -72,7 +72,7 @@ export async function publishBulk(port: PublishPort, publish: HttpPublish): Prom
 interface RawEntry {
   readonly id: string;
   readonly contentType: string;
-  readonly event: Uint8Array;
+  readonly event: Buffer;
   /** Undefined when the element has no such member, which Dapr treats unlike an empty one. */
   readonly metadata: Record<string, string> | undefined;
 }
@@ -125,11 +125,11 @@ function toEntry({ id, contentType, event, metadata }: RawEntry): BulkPublishReq
 
 const JSON_TYPES = new Set(['application/json', 'application/cloudevents+json']);
 
-function eventBytes(event: Uint8Array, type: string): Buffer {
-  const text = Buffer.from(event).toString('utf8');
-  if (JSON_TYPES.has(type)) return Buffer.from(event);
+function eventBytes(event: Buffer, type: string): Buffer {
+  if (JSON_TYPES.has(type)) return event;
   const isText = type.startsWith('text/') || type === 'application/xml';
-  const value = isText || type === 'application/octet-stream' ? (JSON.parse(text) as unknown) : undefined;
+  const isReadable = isText || type === 'application/octet-stream';
+  const value = isReadable ? (JSON.parse(event.toString('utf8')) as unknown) : undefined;
   if (typeof value !== 'string') throw new Error('error: mismatch between contentType and event');
   if (isText) return Buffer.from(value);
   const bad =

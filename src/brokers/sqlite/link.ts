@@ -183,7 +183,8 @@ export class Link {
     this.waiting = new Batch();
     const { publications, settlements, calls } = batch;
     const request: Request = { publications, settlements, calls, bytes: pack(batch.payloads) };
-    this.worker.postMessage(request, [request.bytes.buffer as ArrayBuffer]);
+    batch.payloads.length = 0;
+    this.worker.postMessage(request, [request.bytes.buffer]);
     if (batch.publishes > 0) this.lastPublishes = batch.publishes;
   }
 

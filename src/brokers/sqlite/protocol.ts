@@ -55,7 +55,7 @@ export interface Request {
   /** Stored all or none, durably, in this order. */
   readonly publications: readonly Publication[];
   /** The payloads, one after the other. */
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly settlements: readonly Settlement[];
   readonly calls: readonly Call[];
 }

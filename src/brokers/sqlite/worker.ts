@@ -62,6 +62,8 @@ class DatabaseThread {
 
   private serve(request: Request): void {
     this.post(this.turns.run(request));
+    // Gives the payloads back at once: to collect them would wait until many have come.
+    request.bytes.buffer.transfer(0);
     if (request.calls.some(({ kind }) => kind === 'close')) this.end();
     else this.plan();
   }
