@@ -20,6 +20,7 @@ import type { SubscriptionSpec } from '../core/subscription.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
+import { encode } from '../lib/protobuf-wire.ts';
 import { sleep } from '../lib/sleep.ts';
 import { callMetadataOf, pubsubHeader } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
@@ -62,7 +63,7 @@ export class GrpcChannel implements AppChannel {
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
     const { path } = AppCallbackService.onTopicEvent;
     try {
-      const message = TopicEventRequest.encode(topicEventOf(event, event.path, this.options.unknownData)).finish();
+      const message = encode(TopicEventRequest, topicEventOf(event, event.path, this.options.unknownData));
       const answer = await this.client.call(path, message, [...this.token, ...callMetadataOf(event)], signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
@@ -78,7 +79,7 @@ export class GrpcChannel implements AppChannel {
       const entries = events.map((event) => this.entryOf(event));
       const metadata = { pubsubName };
       const request = { id: randomUUID(), entries, metadata, topic, pubsubName, type: BULK_TYPE, path };
-      const message = TopicEventBulkRequest.encode(request).finish();
+      const message = encode(TopicEventBulkRequest, request);
       const answer = await this.callBulk(message, [...this.token, ...pubsubHeader(first)], signal);
       const statuses = new Map(
         TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),

@@ -3,6 +3,7 @@
 import { TopicEventRequest, type TopicEventResponse } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { GrpcCode } from '../core/errors.ts';
 import type { Answer, Recipient, TopicEvent } from '../core/recipient.ts';
+import { encode } from '../lib/protobuf-wire.ts';
 import { answerOfStatus } from './outcome.ts';
 import { topicEventOf, type UnknownData } from './topic-event.ts';
 
@@ -96,7 +97,7 @@ export class StreamRecipient implements Recipient {
   private isTooLong(message: TopicEventRequest, jsonBytes: number): boolean {
     const { maxMessageBytes: max } = this.options;
     if (max <= 0 || jsonBytes * MAX_GROWTH <= max) return false;
-    return TopicEventRequest.encode(message).finish().length + FRAME_BYTES > max;
+    return encode(TopicEventRequest, message).length + FRAME_BYTES > max;
   }
 
   private settle(id: string, one: Waiting, answer: Answer): void {

@@ -2,7 +2,7 @@
 
 import type { TopicEventCERequest, TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { asBuffer, mediaType } from '../core/cloud-event.ts';
-import { membersOf, stringAt, type Member } from '../lib/json-bytes.ts';
+import { stringAt, type Member } from '../lib/json-bytes.ts';
 import type { TopicEvent } from '../core/recipient.ts';
 
 const OWN = new Set(['id', 'source', 'datacontenttype', 'type', 'specversion', 'data', 'data_base64']);
@@ -23,7 +23,7 @@ export function topicEventOf(event: TopicEvent, path: string, unknown: UnknownDa
 /** The same as an entry of a batch. */
 export function eventOf(event: TopicEvent, unknown: UnknownData): TopicEventCERequest {
   const body = asBuffer(event.body);
-  const members = new Map(membersOf(body).map((member) => [member.key, member]));
+  const members = new Map(event.members.map((member) => [member.key, member]));
   const text = (key: string): string => {
     const value = valueOf(body, members.get(key));
     return typeof value === 'string' ? value : '';

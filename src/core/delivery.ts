@@ -77,6 +77,7 @@ export function createDelivery(context: DeliveryContext): Handler {
         topic,
         path,
         body: event.body,
+        members: event.members,
         ...(raw && { raw: message.data }),
         metadata: message.metadata,
         traceparent: event.traceparent,

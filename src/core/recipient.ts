@@ -3,6 +3,7 @@
  * this; what an HTTP status or a gRPC code means is said once, in channels/outcome.ts.
  */
 
+import type { Member } from '../lib/json-bytes.ts';
 import type { SubscriptionSpec } from './subscription.ts';
 
 /** One event on its way to a recipient. */
@@ -14,6 +15,8 @@ export interface TopicEvent {
   readonly path: string;
   /** The CloudEvent as JSON. */
   readonly body: Uint8Array;
+  /** Where its members lie in `body`. */
+  readonly members: readonly Member[];
   /** The message's own bytes on a raw subscription, where a batch carries them instead of the event around them. */
   readonly raw?: Uint8Array;
   /** The message's metadata, keys as the publisher gave them. */

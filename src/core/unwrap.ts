@@ -9,6 +9,7 @@ import { isTraceparent, ZERO_TRACEPARENT } from './trace.ts';
 export interface Event {
   /** The CloudEvent as JSON. */
   readonly body: Buffer;
+  readonly members: readonly Member[];
   /** Its id, for people; empty where it has none. */
   readonly id: string;
   /** When it expires, undefined when never, unreadable, or it is a dead letter: that is kept until somebody read it. Milliseconds since 1970. */
@@ -73,6 +74,7 @@ function eventOf(body: Buffer, members: readonly Member[], metadata: Metadata, i
   const expiresAt = isDated ? Date.parse(expiration) : NaN;
   return {
     body,
+    members,
     id: read['id'] ?? '',
     expiresAt: Number.isNaN(expiresAt) ? undefined : expiresAt,
     traceparent: parentOf(read['traceparent'] ?? read['traceid'], metadata['traceparent']),

@@ -14,6 +14,7 @@ const EVENT: TopicEvent = {
   topic: 'orders',
   path: '/orders',
   body: Buffer.from('{}'),
+  members: [],
   metadata: {},
   traceparent: '',
   tracestate: '',
