@@ -75,7 +75,8 @@ export class HttpChannel implements AppChannel {
 
   /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
   private async post(path: string, body: Uint8Array, headers: string[], signal: AbortSignal): Promise<Reply | Error> {
-    await this.slots.acquire();
+    const turn = this.slots.acquire();
+    if (turn) await turn;
     try {
       return await this.exchange({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
     } catch (error) {

@@ -74,7 +74,9 @@ export class Resiliency {
       },
       wrap: (recipient) => ({
         deliver: (event, signal) =>
-          guarded({ call: (until) => recipient.deliver(event, until), judge: judgeOne, fail: answerOf }, signal),
+          this.guard('inbound', component).hasPolicy
+            ? guarded({ call: (until) => recipient.deliver(event, until), judge: judgeOne, fail: answerOf }, signal)
+            : recipient.deliver(event, signal),
         deliverBulk: (events, signal) =>
           guarded<readonly Answer[]>(
             {

@@ -8,10 +8,11 @@ export class Semaphore {
     this.free = slots;
   }
 
-  /** Resolves when a slot is taken; give it back with `release`. */
-  async acquire(): Promise<void> {
+  /** Takes a slot, at once or, where that is undefined, when what it returns resolves. Give it back with `release`. */
+  acquire(): Promise<void> | undefined {
     if (this.free > 0) this.free--;
-    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    else return new Promise<void>((resolve) => this.waiting.push(resolve));
+    return undefined;
   }
 
   release(): void {

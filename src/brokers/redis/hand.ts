@@ -149,7 +149,8 @@ export class Hand {
   }
 
   private get free(): number {
-    const active = [...this.members].filter(({ leaving }) => !leaving).length;
+    let active = 0;
+    for (const { leaving } of this.members) if (!leaving) active++;
     return this.appetite.room(active, this.queue.length + this.running + this.fetching, this.bytes);
   }
 

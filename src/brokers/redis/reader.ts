@@ -77,8 +77,9 @@ export class Reader {
 
   /** The source may want something. */
   wake(source: Source): void {
+    if (source.wanted <= 0) return;
     this.onWake();
-    if (this.reading.length > 0 && !this.reading.includes(source) && source.wanted > 0) void this.nudge();
+    if (this.reading.length > 0 && !this.reading.includes(source)) void this.nudge();
   }
 
   async close(): Promise<void> {
