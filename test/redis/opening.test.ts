@@ -2,7 +2,7 @@ import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { redisBroker } from '../../src/brokers/redis/broker.ts';
 import { publish, Recorder, subscribe } from '../conformance/bench.ts';
-import { makeCertificates, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, makeCertificates, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { contextWith, openSite } from './_site.ts';
 
@@ -38,6 +38,28 @@ test('a server that is not there yet is waited for, with one line in the log', a
   await t.notThrowsAsync(broker.ping());
   t.regex(lines[0] ?? '', /^warn redis at 127\.0\.0\.1:\d+ cannot be reached, trying again: connect ECONNREFUSED/);
   t.true(lines.length === 2 && /^info redis at 127\.0\.0\.1:\d+ is back after /.test(lines[1] ?? ''));
+});
+
+test('opening is given up when told so, alone, behind Sentinels and in a cluster, be the server absent or hanging', async (t) => {
+  const [absent, hanging] = await Promise.all([RedisServer.start(t.teardown), RedisServer.start(t.teardown)]);
+  await absent.kill();
+  hanging.signal('SIGSTOP');
+  const kinds = [{}, { redisType: 'cluster' }, { failover: 'true', sentinelMasterName: 'mymaster' }];
+  for (const kind of kinds) {
+    for (const { address } of [absent, hanging]) {
+      const lines: string[] = [];
+      const giveUp = new AbortController();
+      const opening = redisBroker.open({ redisHost: address, ...kind }, contextWith(lines, 'team', giveUp.signal));
+      if (address === absent.address) await until(() => lines.length > 0, 'it has tried');
+      const began = performance.now();
+      giveUp.abort();
+      await t.throwsAsync(opening, { message: /^redis streams: error connecting to redis at .*:\d+: / });
+      t.true(performance.now() - began < 500, `${JSON.stringify(kind)} took ${performance.now() - began} ms`);
+    }
+  }
+  t.is(await connectionsTo(absent.port, 1000), 0);
+  hanging.signal('SIGCONT');
+  await until(async () => !String(await hanging.ask('client', 'LIST')).includes('name=team@'), 'no connection is left');
 });
 
 test('everything wrong with the settings is said together', async (t) => {

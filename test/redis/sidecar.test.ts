@@ -3,7 +3,7 @@
 import test from 'ava';
 import { publish, startDaprd } from '../_support/daprd.ts';
 import { startHttpApp } from '../_support/http-app.ts';
-import { DURABLE, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, DURABLE, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 
 const component = (address: string, more = ''): string => `
@@ -67,4 +67,21 @@ test('without a server the sidecar ends after initTimeout, or goes on without wh
   const ignored = component(server.address, 'initTimeout: 1s\n  ignoreErrors: true');
   const daprd = await startDaprd(t, { resources: { 'pubsub.yaml': ignored } });
   t.is((await publish(daprd, 'orders', {})).status, 404);
+  t.is(await connectionsTo(server.port, 1500), 0, 'nobody looks for the server any more');
+});
+
+test('a sidecar that still waits for its server ends at once when it is told to', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  await server.kill();
+  let pid = 0;
+  const starting = startDaprd(t, {
+    resources: { 'pubsub.yaml': component(server.address, 'initTimeout: 60s') },
+    onSpawn: (spawned) => (pid = spawned),
+  });
+  const ended = t.throwsAsync(starting, { message: /the sidecar is shutting down/ });
+  await until(() => connectionsTo(server.port, 300), 'it looks for the server');
+  process.kill(pid, 'SIGTERM');
+  const began = performance.now();
+  await ended;
+  t.true(performance.now() - began < 2000, `took ${performance.now() - began} ms`);
 });
