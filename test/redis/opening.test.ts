@@ -70,7 +70,19 @@ test('everything wrong with the settings is said together', async (t) => {
 
 test('an ACL user with the commands that are needed, and no right to unblock, works', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const commands = ['xadd', 'xack', 'xgroup', 'xreadgroup', 'xpending', 'xclaim', 'xinfo', 'xrange', 'ping', 'info'];
+  const commands = [
+    'xadd',
+    'xack',
+    'xgroup',
+    'xreadgroup',
+    'xpending',
+    'xclaim',
+    'xinfo',
+    'xrange',
+    'xlen',
+    'ping',
+    'info',
+  ];
   const rights = commands.map((command) => `+${command}`);
   await server.ask('acl', 'SETUSER', 'sidecar', 'on', '>secret', '~orders*', '-@all', ...rights);
   const { broker, lines } = await openSite(t, {
@@ -84,6 +96,7 @@ test('an ACL user with the commands that are needed, and no right to unblock, wo
   await publish(broker, 'orders', 'x');
   await publish(broker, 'orders-2', 'y');
   await until(() => first.messages.length + second.messages.length === 2, 'both arrived');
+  await until(async () => (await broker.stats('orders')).pending === 0, 'it is settled');
   await subscription.close(AbortSignal.timeout(5000));
   await t.throwsAsync(subscribe(broker, 'forbidden', new Recorder()), { message: /NOPERM/ });
   t.deepEqual(lines, []);

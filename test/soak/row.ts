@@ -13,6 +13,8 @@ export interface Row {
   readonly perSecond?: number;
   /** Its rounds start the sidecars. Default: they run when the first round begins. */
   readonly startsItself?: boolean;
+  /** Lines of one kind that a second may bring in the log. Default: 10. */
+  readonly mostLines?: number;
   /** What trimming took is not missed. */
   readonly mayLose?: boolean;
   /** Throws when something does not hold. */
@@ -40,8 +42,7 @@ export interface Verdict {
   readonly problem?: string;
 }
 
-/** Lines of one kind that a second may bring. */
-const LOG_BUDGET = 10;
+const MOST_LINES = 10;
 const TELL_MS = 30_000;
 
 /** Never rejects: what went wrong is in the verdict. */
@@ -89,7 +90,7 @@ async function* performRounds(row: Row, { ms, say }: Plan, site: Site): AsyncGen
   row.after?.(site, nth);
   site.expect(ledger.invented.length === 0, `handled and never published: ${ledger.invented.slice(0, 10).join(' ')}`);
   for (const { log } of site.sidecars) {
-    site.limit('lines a second of one kind', log.busiest.lines, LOG_BUDGET);
+    site.limit('lines a second of one kind', log.busiest.lines, row.mostLines ?? MOST_LINES);
   }
 }
 

@@ -158,10 +158,14 @@ export class Site {
 
   /** Whether the group has had everything and settled it. */
   async isSettled(topic = 'storm'): Promise<boolean> {
-    const groups = (await this.server.ask('xinfo', 'GROUPS', topic).catch(() => [])) as unknown[][];
-    const group = groups.find((fields) => fields[fields.indexOf('name') + 1] === APP_ID) ?? [];
-    const field = (name: string): unknown => group[group.indexOf(name) + 1];
-    return group.length > 0 && field('pending') === 0 && !field('lag');
+    try {
+      const stream = fieldsOf(await this.server.ask('xinfo', 'STREAM', topic));
+      const groups = ((await this.server.ask('xinfo', 'GROUPS', topic)) as unknown[]).map(fieldsOf);
+      const group = groups.find(({ name }) => name === APP_ID);
+      return group?.['pending'] === 0 && group['last-delivered-id'] === stream['last-generated-id'];
+    } catch {
+      return false; // the server is away, or has no such topic yet
+    }
   }
 
   /** Resolves when everything that was acknowledged so far is handled; notes how long that took. */
@@ -177,6 +181,12 @@ export class Site {
     this.load.close();
     await Promise.all([...this.sidecars.map((sidecar) => sidecar.kill()), this.app.kill()]);
   }
+}
+
+/** `[name, value, name, value]` as an object. */
+function fieldsOf(flat: unknown): Record<string, unknown> {
+  const all = flat as unknown[];
+  return Object.fromEntries(all.flatMap((name, i) => (i % 2 === 0 ? [[String(name), all[i + 1]]] : [])));
 }
 
 function writeResources(directory: string, files: Readonly<Record<string, string>>): void {

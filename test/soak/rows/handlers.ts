@@ -64,7 +64,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
   },
 
   17: {
-    about: 'the stream is trimmed under a slow group: said, counted, and no loop',
+    about: 'the stream is trimmed under a slow group: no loop, and what is new arrives',
     setting: { settings: { maxLenApprox: '100', concurrency: '1' } },
     mayLose: true,
     async round(site) {
@@ -86,6 +86,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
   26: {
     about: 'poison: events that are none, that fail for ever, and that end the app',
     setting: { deadLetters: true, resources: { 'retries.yaml': RETRIES } },
+    mostLines: 100, // each event that fails is told of
     perSecond: 50,
     async round(site) {
       const { app, load, server, sidecar } = site;

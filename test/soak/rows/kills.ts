@@ -73,6 +73,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       const began = performance.now();
       await site.app.become({});
       await until(() => site.isSettled(), 'everything is taken over', 30_000);
+      site.app.read();
       const how = kills ? 'killed' : 'hanging';
       site.limit(`settled after one was ${how}, ms`, performance.now() - began, PROCESSING_TIMEOUT_MS + 5000);
       site.expect(begun >= 50, `the ten it had in hand were delivered again: ${begun} deliveries of 40`);
