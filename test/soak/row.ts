@@ -29,6 +29,8 @@ export interface Plan {
   readonly ms: number;
   /** Hears what goes on. */
   readonly say: (line: string) => void;
+  /** Aborts when no further round is to begin. */
+  readonly signal: AbortSignal;
 }
 
 export interface Verdict {
@@ -71,13 +73,14 @@ const lastWords = (site: Site | undefined): string =>
   (site?.sidecars ?? []).map(({ log }) => log.last.slice(-10).join('\n')).join('\n\n');
 
 /** Gives the number of each round that is done. */
-async function* performRounds(row: Row, { ms, say }: Plan, site: Site): AsyncGenerator<number> {
+async function* performRounds(row: Row, { ms, say, signal }: Plan, site: Site): AsyncGenerator<number> {
   const { ledger, load } = site;
   const end = performance.now() + ms;
   let told = performance.now();
   let nth = 0;
   if (!row.startsItself) await site.startSidecars();
-  while (nth < (row.shortRounds ?? 1) || performance.now() < end) {
+  const wantsMore = (): boolean => nth < (row.shortRounds ?? 1) || performance.now() < end;
+  while (wantsMore() && !signal.aborted) {
     if (row.perSecond !== undefined) load.start(row.perSecond);
     await row.round(site, ++nth, ms === 0);
     yield nth;
