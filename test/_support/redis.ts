@@ -182,7 +182,7 @@ export async function startSentinels(atEnd: AtEnd, patienceMs = SOON_MS): Promis
   const name = 'mymaster';
   const master = await RedisServer.start(atEnd);
   const quick = ['--repl-diskless-sync-delay', '0'];
-  const replica = await RedisServer.start(atEnd, ['--replicaof', `127.0.0.1 ${master.port}`, ...quick]);
+  const replica = await RedisServer.start(atEnd, ['--replicaof', '127.0.0.1', String(master.port), ...quick]);
   await until(async () => /master_link_status:up/.test(String(await replica.ask('info', 'replication'))), 'it follows');
   const sentinels = await Promise.all([0, 1, 2].map(() => startSentinel(atEnd, master, name, patienceMs)));
   await until(async () => {
