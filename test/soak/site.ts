@@ -31,6 +31,14 @@ export interface Setting {
   readonly args?: readonly string[];
 }
 
+/** What else a run depends on. */
+export interface Chance {
+  /** From 0 to 1, the same in every run with the same seed. */
+  readonly random: () => number;
+  /** What limits of time are multiplied by, for a machine that does other things too. */
+  readonly patience: number;
+}
+
 interface Equipment {
   readonly server: RedisServer;
   readonly proxy: Proxy | undefined;
@@ -49,14 +57,16 @@ export class Site {
   readonly app: App;
   readonly sidecars: readonly Sidecar[];
   readonly load: Load;
-  /** From 0 to 1, the same in every run with the same seed. */
   readonly random: () => number;
   /** Worst of what was measured, by name. */
   readonly figures = new Map<string, number>();
+  /** What limits of time are multiplied by. */
+  private readonly patience: number;
   private readonly equipment: Equipment;
   private readonly reading: NodeJS.Timeout;
 
-  private constructor(equipment: Equipment, ledger: Ledger, random: () => number) {
+  private constructor(equipment: Equipment, ledger: Ledger, { random, patience }: Chance) {
+    this.patience = patience;
     this.equipment = equipment;
     this.ledger = ledger;
     this.server = equipment.server;
@@ -68,7 +78,7 @@ export class Site {
   }
 
   /** Starts everything but the sidecars. What was started ends with `atEnd`. */
-  static async open(setting: Setting, random: () => number, atEnd: AtEnd): Promise<Site> {
+  static async open(setting: Setting, chance: Chance, atEnd: AtEnd): Promise<Site> {
     const directory = mkdtempSync(join(tmpdir(), 'soak-'));
     atEnd(async () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
     const group = setting.reach === 'sentinels' ? await startSentinels(atEnd) : undefined;
@@ -87,7 +97,7 @@ export class Site {
     const plan = { appId: APP_ID, appPort: app.port, directory, args: setting.args ?? [] };
     const count = setting.sidecars ?? 1;
     const sidecars = await Promise.all(Array.from({ length: count }, () => Sidecar.plan(plan)));
-    const site = new Site({ server, proxy, group, app, sidecars }, ledger, random);
+    const site = new Site({ server, proxy, group, app, sidecars }, ledger, chance);
     atEnd(() => site.close());
     return site;
   }
@@ -117,6 +127,11 @@ export class Site {
     this.figures.set(name, Math.max(this.figures.get(name) ?? -Infinity, Math.round(value)));
   }
 
+  /** Notes how long something took and fails when that was too long. */
+  within(name: string, ms: number, most: number): void {
+    this.limit(name, ms, most * this.patience);
+  }
+
   /** Notes it and fails when it is above the limit. */
   limit(name: string, value: number, most: number): void {
     this.note(name, value);
@@ -141,8 +156,8 @@ export class Site {
     const from = this.ledger.tried;
     const began = performance.now();
     const does = (): boolean => this.ledger.newestAcknowledged >= from && this.ledger.newestHandled >= from;
-    await until(does, `${name}: new events are acknowledged and handled`, mostMs * 4);
-    this.limit(name, performance.now() - began, mostMs);
+    await until(does, `${name}: new events are acknowledged and handled`, mostMs * this.patience * 2);
+    this.within(name, performance.now() - began, mostMs);
   }
 
   /** Resolves when the group has nothing left on the topic and every acknowledged event is accounted for. */
@@ -172,8 +187,12 @@ export class Site {
   async catchesUp(name: string, mostMs: number): Promise<void> {
     const end = this.ledger.tried;
     const began = performance.now();
-    await until(() => this.ledger.open(end).length === 0, `${name}: what was acknowledged is handled`, mostMs * 3);
-    this.limit(name, performance.now() - began, mostMs);
+    await until(
+      () => this.ledger.open(end).length === 0,
+      `${name}: what was acknowledged is handled`,
+      mostMs * this.patience * 2,
+    );
+    this.within(name, performance.now() - began, mostMs);
   }
 
   private async close(): Promise<void> {

@@ -25,7 +25,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
     async round(site) {
       await site.pause(site.between(200, 1200));
       await site.sidecar.kill();
-      site.limit('ready after ms', await site.sidecar.start(), READY_MS);
+      site.within('ready after ms', await site.sidecar.start(), READY_MS);
       await site.flows('goes on after ms', 5000);
     },
     after(site, rounds) {
@@ -75,7 +75,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       await until(() => site.isSettled(), 'everything is taken over', 30_000);
       site.app.read();
       const how = kills ? 'killed' : 'hanging';
-      site.limit(`settled after one was ${how}, ms`, performance.now() - began, PROCESSING_TIMEOUT_MS + 5000);
+      site.within(`settled after one was ${how}, ms`, performance.now() - began, PROCESSING_TIMEOUT_MS + 5000);
       site.expect(begun >= 50, `the ten it had in hand were delivered again: ${begun} deliveries of 40`);
       if (kills) await victim.start();
       else victim.signal('SIGCONT');
@@ -97,7 +97,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       await until(() => begun >= 64, '64 are in hand');
       const began = performance.now();
       const code = await sidecar.stop();
-      site.limit('stopped after ms', performance.now() - began, delayMs + 1000);
+      site.within('stopped after ms', performance.now() - began, delayMs + 1000);
       site.expect(code === 0, `it exits with ${code}`);
       await app.become({});
       await sidecar.start();
@@ -124,7 +124,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
         await server.start();
       } else {
         await sidecar.kill();
-        site.limit('ready after ms', await sidecar.start(), READY_MS);
+        site.within('ready after ms', await sidecar.start(), READY_MS);
       }
       await site.flows('goes on after ms', 5000);
     },
