@@ -6,6 +6,7 @@ import type { Ledger } from './ledger.ts';
 const TICK_MS = 10;
 /** Beyond so many unanswered requests none is added: the rate is what the sidecar can bear. */
 const MAX_IN_FLIGHT = 500;
+const MOST_BEHIND = 1000;
 const ANSWER_MS = 20_000;
 
 export interface Target {
@@ -29,15 +30,21 @@ export class Load {
     this.targets = targets;
   }
 
-  /** `perSecond` events, until it is stopped. */
-  start(perSecond: number): void {
+  /**
+   * `perSecond` events, until it is stopped; fewer while more than `mostBehind` are acknowledged and not handled yet,
+   * since on a machine that is too slow nothing would ever catch up.
+   */
+  start(perSecond: number, mostBehind = MOST_BEHIND): void {
+    const { ledger } = this;
+    const isFull = (): boolean =>
+      this.inFlight.size >= MAX_IN_FLIGHT || ledger.acknowledged - ledger.handled > mostBehind;
     let due = 0;
     let last = performance.now();
     this.timer ??= setInterval(() => {
       const now = performance.now();
       due = Math.min(due + ((now - last) * perSecond) / 1000, MAX_IN_FLIGHT);
       last = now;
-      for (; due >= 1 && this.inFlight.size < MAX_IN_FLIGHT; due--) void this.publish();
+      for (; due >= 1 && !isFull(); due--) void this.publish();
     }, TICK_MS);
   }
 

@@ -15,7 +15,7 @@ import type { Row } from './row.ts';
 export function declareShort(rows: Readonly<Record<number, Row>>): void {
   for (const [number, { about }] of Object.entries(rows)) {
     test.serial(`${number}: ${about}`, async (t) => {
-      t.timeout(300_000);
+      t.timeout(600_000);
       const args = ['--short', '--row', number, '--output', 'json'];
       const stdio = ['ignore', 'pipe', 'ignore', 'ipc'] as ['ignore', 'pipe', 'ignore', 'ipc'];
       const soak = fork(join(import.meta.dirname, 'main.ts'), args, { stdio, execArgv: [] });

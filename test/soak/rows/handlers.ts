@@ -2,6 +2,7 @@
 
 import { until } from '../../_support/until.ts';
 import type { Row } from '../row.ts';
+import type { Site } from '../site.ts';
 
 const MEBIBYTE = 2 ** 20;
 const TRIES = 3;
@@ -30,6 +31,15 @@ const POISON: readonly (string | Buffer)[] = [
   '{"specversion":"9.9","id":"1","source":"s","type":"t","expiration":"never","data":"x"}',
   JSON.stringify({ specversion: '1.0', id: 'big', source: 's', type: 't', data: 'x'.repeat(4 * MEBIBYTE) }),
 ];
+
+/** How many events are handled in so many seconds, under a steady load. */
+async function handledWithin({ ledger, load, pause }: Site, seconds: number): Promise<number> {
+  const before = ledger.handled;
+  load.start(300, Infinity);
+  await pause(seconds * 1000);
+  await load.stop();
+  return ledger.handled - before;
+}
 
 export const HANDLERS: Readonly<Record<number, Row>> = {
   10: {
@@ -70,7 +80,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
     async round(site) {
       const { app, ledger, load, sidecar } = site;
       await app.become({ delayMs: 100 });
-      load.start(1000);
+      load.start(1000, Infinity);
       await until(() => ledger.acknowledged > 1500, 'more is published than the stream may keep');
       await load.stop();
       await app.become({});
@@ -113,19 +123,18 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
     about: 'a backlog of a topic that is handled slowly; its sibling is fast',
     setting: {},
     async round(site, _nth, isShort) {
-      const { app, ledger, load, sidecar } = site;
+      const { app, load, sidecar } = site;
+      const seconds = isShort ? 3 : 60;
+      const alone = await handledWithin(site, seconds);
       const before = sidecar.usage().residentMb;
       await app.become({ slowMs: 1000 });
       const backlog = isShort ? 2000 : 100_000;
       for (let sent = 0; sent < backlog; sent += 100) {
         await Promise.all(Array.from({ length: 100 }, () => load.publish('slow')));
       }
-      const [handled, perSecond, seconds] = [ledger.handled, 300, isShort ? 3 : 60];
-      load.start(perSecond);
-      await site.pause(seconds * 1000);
-      await load.stop();
-      const share = (100 * (ledger.handled - handled)) / (perSecond * seconds);
-      site.expect(share >= 80, `the sibling kept ${Math.round(share)} % of its rate`);
+      const share = (100 * (await handledWithin(site, seconds))) / alone;
+      site.expect(share >= (isShort ? 40 : 80), `the sibling kept ${Math.round(share)} % of its rate`);
+      site.note('sibling lost % of its rate', Math.max(0, 100 - share));
       site.limit('resident MiB more', sidecar.usage().residentMb - before, 64);
       await app.become({});
       await site.drains(isShort ? 30_000 : 300_000, 'slow');
