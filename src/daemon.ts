@@ -72,10 +72,13 @@ async function run(options: DaprdOptions): Promise<number> {
       await sidecar.start();
       keepHeapSmall();
     } catch (error) {
-      log.error(`Fatal error from runtime: ${messageOf(error)}`);
-      reports.send({ type: 'failed', message: messageOf(error) });
-      await sidecar.close(AbortSignal.abort()).catch(() => undefined);
-      return 1;
+      if (!sidecar.isStopping) {
+        log.error(`Fatal error from runtime: ${messageOf(error)}`);
+        reports.send({ type: 'failed', message: messageOf(error) });
+        await sidecar.close(AbortSignal.abort()).catch(() => undefined);
+        return 1;
+      }
+      log.info(`The start was given up: ${messageOf(error)}`);
     }
     const code = await sidecar.ended;
     if (!signals.takeRestart()) return code;

@@ -70,7 +70,7 @@ export class Sidecar {
   private streams: Streams | undefined;
   private draining: Promise<void> | undefined;
   private readonly drainDeadline = new AbortController();
-  private isStopping = false;
+  private readonly stopping = new AbortController();
   private starting: Promise<void> = Promise.resolve();
   private servers: Servers | undefined;
   private app: App | undefined;
@@ -85,6 +85,11 @@ export class Sidecar {
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
+  }
+
+  /** From the call of `stop` on, also before a start has come to its end. */
+  get isStopping(): boolean {
+    return this.stopping.signal.aborted;
   }
 
   /** Resolves when publishing works; the app is waited for in the background. Rejects when the sidecar cannot run. */
@@ -151,9 +156,9 @@ export class Sidecar {
   /** Stops once; later calls change nothing. `ended` resolves when it is done. */
   async stop(cause: StopCause): Promise<void> {
     if (this.isStopping) return;
-    this.isStopping = true;
+    this.stopping.abort();
     const { options, log } = this.deps;
-    await this.starting.catch(() => undefined); // what is still being opened could not be closed
+    await this.starting.catch(() => undefined); // what is still being opened could not be closed; it is given up soon
     if (cause === 'signal' && options.blockShutdownMs !== undefined) await this.block(options.blockShutdownMs);
     this.leaving.abort();
     log.info('Dapr is shutting down');
@@ -218,7 +223,8 @@ export class Sidecar {
       log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
     }
     const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
-    const context = { factories: FACTORIES, denied: this.configuration.deniedComponents, appId, environment, log };
+    const { deniedComponents: denied } = this.configuration;
+    const context = { factories: FACTORIES, denied, appId, environment, log, signal: this.stopping.signal };
     const components = await openComponents(specs, context);
     this.components = components;
     log.info('All outstanding components processed');

@@ -36,6 +36,8 @@ export interface DirectAnswers extends Answers {
   readonly type: string;
 }
 
+const NEVER = new AbortController().signal;
+
 /** Publishes on the broker itself. Rejects with a Failure when the component cannot be had or nothing could be published. */
 export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers> {
   const { environment, appId } = wish;
@@ -47,9 +49,14 @@ export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers>
   );
   const needed = specs.filter((one) => one === spec || (isSecretStore(one) && one.name === spec.secretStore));
   const required = needed.map((one) => ({ ...one, ignoreErrors: false }));
-  const opened = await openComponents(required, { factories: FACTORIES, denied: [], appId, environment, log }).catch(
-    cannotOpen,
-  );
+  const opened = await openComponents(required, {
+    factories: FACTORIES,
+    denied: [],
+    appId,
+    environment,
+    log,
+    signal: NEVER,
+  }).catch(cannotOpen);
   const brokers = [...opened.pubSubs.values()].map(({ broker }) => broker);
   try {
     const publisher = new Publisher(

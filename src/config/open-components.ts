@@ -4,6 +4,7 @@ import type { Broker, BrokerFactory, BrokerFeature } from '../core/broker.ts';
 import { messageOf } from '../core/errors.ts';
 import type { PubSub } from '../core/publisher.ts';
 import { topicScopes } from '../core/scopes.ts';
+import { deadlineAfter } from '../lib/deadline.ts';
 import type { Log } from '../lib/log.ts';
 import { componentLabel, type ComponentSpec } from './component.ts';
 import type { Environment } from './environment.ts';
@@ -17,6 +18,8 @@ export interface OpenContext {
   readonly appId: string;
   readonly environment: Environment;
   readonly log: Log;
+  /** Aborts when nothing is to be opened any more. What is being opened then fails. */
+  readonly signal: AbortSignal;
 }
 
 /** A component that is loaded, as the metadata API lists it. */
@@ -137,11 +140,16 @@ const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
-  { factories, appId, environment, log }: OpenContext,
+  { factories, appId, environment, log, signal }: OpenContext,
 ): Promise<Broker> {
   const factory = factories.find(({ type }) => type === spec.type);
   if (!factory) throw new Error(`couldn't find message bus ${spec.type}/${spec.version}`);
   const given = settings['consumerID']?.trim() ?? '';
+  const label = componentLabel(spec);
+  const timeout = deadlineAfter(spec.initTimeoutMs);
+  const gaveUp = AbortSignal.any([timeout.signal, signal]);
+  const reason = (): string =>
+    signal.aborted ? 'the sidecar is shutting down' : `init timeout for component ${label}`;
   const opening = factory.open(settings, {
     name: spec.name,
     appId,
@@ -149,22 +157,25 @@ async function openBroker(
     consumerIdGiven: given !== '',
     home: environment.home,
     log: log.scoped('dapr.contrib'),
+    initSignal: gaveUp,
   });
   try {
-    return await withTimeout(opening, spec.initTimeoutMs, `init timeout for component ${componentLabel(spec)}`);
+    return await Promise.race([opening, failAtAbort(gaveUp, reason)]);
   } catch (error) {
     void opening.then((broker) => broker.close()).catch(() => undefined);
-    const label = componentLabel(spec);
     throw new Error(`[INIT_COMPONENT_FAILURE]: initialization error occurred for ${label}: ${messageOf(error)}`, {
       cause: error,
     });
+  } finally {
+    timeout.cancel();
   }
 }
 
-async function withTimeout<T>(work: Promise<T>, ms: number, message: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(message)), ms);
+/** Also for a broker that does not heed the signal. */
+function failAtAbort(signal: AbortSignal, reason: () => string): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = (): void => reject(new Error(reason()));
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
   });
-  return Promise.race([work, timeout]).finally(() => clearTimeout(timer));
 }

@@ -118,11 +118,17 @@ export interface BrokerContext {
   /** Absolute path of the Dapr home directory (by default ~/.dapr). It may not exist yet. */
   readonly home: string;
   readonly log: Log;
+  /**
+   * Aborts when opening is not awaited any more: the component's initTimeout is over, or the sidecar stops. `open`
+   * stops trying then, frees everything and rejects. Of no meaning once it has resolved.
+   */
+  readonly initSignal: AbortSignal;
 }
 
 /**
  * Makes brokers of one component type. `settings` are the component's metadata after secrets and templates, keys
- * as written. Rejects with one error that lists everything wrong with them, or that says why the broker cannot start.
+ * as written. Rejects with one error that lists everything wrong with them, or that says why the broker cannot start;
+ * soon after the context's `initSignal` has aborted at the latest.
  */
 export interface BrokerFactory {
   /** As in `spec.type`, lower case, for example `pubsub.in-memory`. */

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import { until } from './until.ts';
@@ -123,11 +124,32 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** How many connections somebody tries to make to the port of a server that is not there, which are refused. */
+export async function connectionsTo(port: number, ms: number): Promise<number> {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections++;
+    socket.destroy();
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await wait(ms);
+  await new Promise((resolve) => server.close(resolve));
+  return connections;
+}
+
 const SLOTS = 16_384;
 
+/** How soon a group of servers gives up a member: for tests that kill one, and for those that want none to go. */
+const SOON_MS = 1000;
+export const NOT_SOON_MS = 60_000;
+
 /** A cluster of three masters, each with a third of the slots. */
-export async function startCluster(atEnd: AtEnd): Promise<[RedisServer, RedisServer, RedisServer]> {
-  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000', '--cluster-require-full-coverage', 'no'];
+export async function startCluster(
+  atEnd: AtEnd,
+  patienceMs = SOON_MS,
+): Promise<[RedisServer, RedisServer, RedisServer]> {
+  const timeout = ['--cluster-node-timeout', String(patienceMs)];
+  const args = ['--cluster-enabled', 'yes', ...timeout, '--cluster-require-full-coverage', 'no'];
   const start = async (): Promise<RedisServer> =>
     RedisServer.start(atEnd, [...args, '--cluster-port', String(await freePort())]);
   const servers = await Promise.all([start(), start(), start()]);
@@ -156,13 +178,13 @@ export interface SentinelGroup {
 }
 
 /** A master, its replica, and three Sentinels who replace the master within a few seconds. */
-export async function startSentinels(atEnd: AtEnd): Promise<SentinelGroup> {
+export async function startSentinels(atEnd: AtEnd, patienceMs = SOON_MS): Promise<SentinelGroup> {
   const name = 'mymaster';
   const master = await RedisServer.start(atEnd);
   const quick = ['--repl-diskless-sync-delay', '0'];
-  const replica = await RedisServer.start(atEnd, ['--replicaof', `127.0.0.1 ${master.port}`, ...quick]);
+  const replica = await RedisServer.start(atEnd, ['--replicaof', '127.0.0.1', String(master.port), ...quick]);
   await until(async () => /master_link_status:up/.test(String(await replica.ask('info', 'replication'))), 'it follows');
-  const sentinels = await Promise.all([0, 1, 2].map(() => startSentinel(atEnd, master, name)));
+  const sentinels = await Promise.all([0, 1, 2].map(() => startSentinel(atEnd, master, name, patienceMs)));
   await until(async () => {
     const known = await Promise.all(sentinels.map((one) => one.ask('sentinel', 'SENTINELS', name)));
     return known.every((others) => (others as unknown[]).length === 2);
@@ -170,7 +192,12 @@ export async function startSentinels(atEnd: AtEnd): Promise<SentinelGroup> {
   return { master, replica, name, sentinels: sentinels.map(({ address }) => address).join(',') };
 }
 
-async function startSentinel(atEnd: AtEnd, master: RedisServer, name: string): Promise<RedisServer> {
+async function startSentinel(
+  atEnd: AtEnd,
+  master: RedisServer,
+  name: string,
+  patienceMs: number,
+): Promise<RedisServer> {
   const directory = mkdtempSync(join(tmpdir(), 'sentinel-test-'));
   atEnd(async () => rmSync(directory, { recursive: true, force: true }));
   const file = join(directory, 'sentinel.conf');
@@ -178,7 +205,7 @@ async function startSentinel(atEnd: AtEnd, master: RedisServer, name: string): P
     file,
     [
       `sentinel monitor ${name} 127.0.0.1 ${master.port} 2`,
-      `sentinel down-after-milliseconds ${name} 1000`,
+      `sentinel down-after-milliseconds ${name} ${patienceMs}`,
       `sentinel failover-timeout ${name} 3000`,
       '',
     ].join('\n'),

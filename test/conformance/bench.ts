@@ -37,18 +37,19 @@ export type Declare = (
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {}, scoped: () => SILENT };
 
+/** A deadline that never comes. */
+export const NEVER = new AbortController().signal;
+
 /** The context of a broker that is opened by a test. */
-export const contextOf = (consumerId: string, home: string): BrokerContext => ({
+export const contextOf = (consumerId: string, home: string, initSignal = NEVER): BrokerContext => ({
   name: 'pubsub',
   appId: consumerId,
   consumerId,
   consumerIdGiven: true,
   home,
   log: SILENT,
+  initSignal,
 });
-
-/** A deadline that never comes. */
-export const NEVER = new AbortController().signal;
 
 export const SUCCESS: Outcome = { kind: 'success' };
 export const DROP: Outcome = { kind: 'drop' };

@@ -7,17 +7,18 @@ import test, { type ExecutionContext } from 'ava';
 import { sqliteBroker } from '../../src/brokers/sqlite/broker.ts';
 import type { Broker } from '../../src/core/broker.ts';
 import { until } from '../_support/until.ts';
-import { contextOf, publish, Recorder, subscribe, texts } from './bench.ts';
+import { contextOf, Recorder, subscribe, texts } from './bench.ts';
+import { crashes, type MeetingPlace } from './crashes.ts';
 import { BrokerProcess } from './processes.ts';
 
 /** A database of the test's own, with the brokers and processes at it; gone at the end. */
-class Place {
+class Place implements MeetingPlace {
   readonly home = mkdtempSync(join(tmpdir(), 'processes-'));
   private readonly brokers: Broker[] = [];
   private readonly processes: BrokerProcess[] = [];
   private readonly settings: Record<string, string>;
 
-  constructor(settings: Record<string, string> = {}) {
+  constructor(settings: Readonly<Record<string, string>>) {
     this.settings = { connectionString: join(this.home, 'p.db'), ...settings };
   }
 
@@ -41,7 +42,11 @@ class Place {
   }
 }
 
-function among(title: string, body: (t: ExecutionContext, place: Place) => Promise<void>, settings = {}): void {
+function among(
+  title: string,
+  body: (t: ExecutionContext, place: Place) => Promise<void>,
+  settings: Readonly<Record<string, string>> = {},
+): void {
   test.serial(title, async (t) => {
     const place = new Place(settings);
     try {
@@ -52,33 +57,7 @@ function among(title: string, body: (t: ExecutionContext, place: Place) => Promi
   });
 }
 
-among('what a killed process had in hand is handled by its sibling within seconds', async (t, place) => {
-  const [victim, sibling] = await Promise.all([place.start('team'), place.open('team')]);
-  await victim.subscribe('kill', { hold: true });
-  await publish(sibling, 'kill', ...texts('m', 5));
-  await victim.until('delivered', 5);
-  const recorder = new Recorder();
-  await subscribe(sibling, 'kill', recorder);
-  await victim.kill();
-  await until(() => recorder.messages.length === 5, 'the sibling handled them', 5000);
-  t.deepEqual(recorder.texts.toSorted(), texts('m', 5));
-  t.true(recorder.messages.every(({ attempt }) => attempt === 2));
-});
-
-among('a process that starts again gets at once what it had in hand when it was killed', async (t, place) => {
-  const publisher = await place.open('publisher');
-  const first = await place.start('team');
-  await first.subscribe('again', { hold: true });
-  await publish(publisher, 'again', ...texts('m', 3));
-  await first.until('delivered', 3);
-  await first.kill();
-  const second = await place.start('team');
-  const began = performance.now();
-  await second.subscribe('again', { hold: false });
-  await second.until('delivered', 3);
-  t.true(performance.now() - began < 1500, `took ${performance.now() - began} ms`);
-  t.deepEqual(second.texts('delivered').toSorted(), texts('m', 3));
-});
+crashes(among);
 
 among('no acknowledged message is lost when publishers and consumers are killed', async (t, place) => {
   const rounds = 6;
@@ -127,49 +106,6 @@ among('an idle process is woken by what others publish', async (t, place) => {
   took.sort((a, b) => a - b);
   t.true((took[10] as number) < 100 && (took[19] as number) < 1500, `took ${took.map(Math.round).join(' ')} ms`);
 });
-
-among(
-  'a process that hangs loses its messages, and what it says of them afterwards does not count',
-  async (t, place) => {
-    const [hanging, sibling] = await Promise.all([place.start('team'), place.open('team')]);
-    await hanging.subscribe('hang', { hold: true });
-    await publish(sibling, 'hang', 'x');
-    await hanging.until('delivered');
-    hanging.signal('SIGSTOP');
-    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-    const recorder = new Recorder(() => gate.then(() => ({ kind: 'retry', afterMs: Infinity })));
-    await subscribe(sibling, 'hang', recorder);
-    await until(() => recorder.messages.length === 1, 'the sibling got it', 15_000);
-    t.is(recorder.messages[0]?.attempt, 2);
-    hanging.signal('SIGCONT');
-    await hanging.until('aborted');
-    t.deepEqual(hanging.texts('aborted'), ['x']);
-    // The one that hung publishes and takes part again, under a new lease.
-    hanging.tell({ order: 'publish', topic: 'other', prefix: 'back', count: 1, inFlight: 1 });
-    await hanging.until('acknowledged');
-    t.is((await sibling.stats('hang')).pending, 1);
-    open();
-    await until(async () => (await sibling.stats('hang')).parked === 1, 'the outcome of the sibling counts');
-  },
-  { processingTimeout: '1s' },
-);
-
-among(
-  'a handler that takes much longer than the processing timeout keeps its message',
-  async (t, place) => {
-    const [slow, sibling] = await Promise.all([place.start('team'), place.open('team')]);
-    await slow.subscribe('slow', { hold: true });
-    await publish(sibling, 'slow', 'x');
-    await slow.until('delivered');
-    const recorder = new Recorder();
-    await subscribe(sibling, 'slow', recorder);
-    const end = performance.now() + 5000;
-    await until(() => performance.now() > end, 'ten times the processing timeout was over');
-    t.is(recorder.messages.length, 0);
-    t.is(slow.count('aborted'), 0);
-  },
-  { processingTimeout: '500ms' },
-);
 
 among('processes that start at the same moment make one database', async (t, place) => {
   const started = await Promise.all(texts('p', 4).map((consumer) => place.start(consumer)));

@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava';
 import { redisBroker } from '../../src/brokers/redis/broker.ts';
 import type { Broker, BrokerContext } from '../../src/core/broker.ts';
 import type { Log } from '../../src/lib/log.ts';
+import { NEVER } from '../conformance/bench.ts';
 
 export interface Site {
   readonly broker: Broker;
@@ -22,7 +23,7 @@ export async function openSite(
   return { broker, lines };
 }
 
-export function contextWith(lines: string[], consumerId = 'team'): BrokerContext {
+export function contextWith(lines: string[], consumerId = 'team', initSignal = NEVER): BrokerContext {
   const note = (level: string) => (message: string) => void lines.push(`${level} ${message}`);
   const log: Log = {
     debug: note('debug'),
@@ -31,5 +32,5 @@ export function contextWith(lines: string[], consumerId = 'team'): BrokerContext
     error: note('error'),
     scoped: () => log,
   };
-  return { name: 'pubsub', appId: consumerId, consumerId, consumerIdGiven: false, home: '', log };
+  return { name: 'pubsub', appId: consumerId, consumerId, consumerIdGiven: false, home: '', log, initSignal };
 }

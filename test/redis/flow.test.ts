@@ -117,6 +117,22 @@ test('a lag that the server does not know is counted', async (t) => {
   t.true(oldestUnsettledMs >= 0 && oldestUnsettledMs < 60_000);
 });
 
+test('what was trimmed before it was read is no lag', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const recorder = new Recorder();
+  const subscription = await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', 'before');
+  await until(() => recorder.messages.length === 1, 'it arrived');
+  await subscription.close(NEVER);
+  await publish(broker, 'orders', ...texts('m', 600));
+  await server.ask('xtrim', 'orders', 'MAXLEN', 100);
+  t.is((await broker.stats('orders')).lag, 100);
+  await subscribe(broker, 'orders', recorder);
+  await until(async () => recorder.messages.length === 101 && (await broker.stats('orders')).pending === 0, 'settled');
+  t.deepEqual(await broker.stats('orders'), { lag: 0, pending: 0, oldestUnsettledMs: 0, parked: 0 });
+});
+
 test('large messages arrive unchanged', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const { broker } = await openSite(t, { redisHost: server.address });

@@ -1,27 +1,13 @@
 /** What Redis does to us, and that it heals without anybody's help. */
 
-import { createServer } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import { publish, Recorder, retry, subscribe, SUCCESS, text, textOf, texts } from '../conformance/bench.ts';
-import { DURABLE, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, DURABLE, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { openSite } from './_site.ts';
 
 const MEBIBYTE = 2 ** 20;
-
-/** How many connections somebody tries to make to the port of a server that is not there, which are refused. */
-async function connectionsTo(port: number, ms: number): Promise<number> {
-  let connections = 0;
-  const server = createServer((socket) => {
-    connections++;
-    socket.destroy();
-  });
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  await wait(ms);
-  await new Promise((resolve) => server.close(resolve));
-  return connections;
-}
 
 test('a group that was destroyed is made again and gives everything that is still in the stream', async (t) => {
   const server = await RedisServer.start(t.teardown);

@@ -2,7 +2,7 @@ import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { redisBroker } from '../../src/brokers/redis/broker.ts';
 import { publish, Recorder, subscribe } from '../conformance/bench.ts';
-import { makeCertificates, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, makeCertificates, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { contextWith, openSite } from './_site.ts';
 
@@ -40,6 +40,28 @@ test('a server that is not there yet is waited for, with one line in the log', a
   t.true(lines.length === 2 && /^info redis at 127\.0\.0\.1:\d+ is back after /.test(lines[1] ?? ''));
 });
 
+test('opening is given up when told so, alone, behind Sentinels and in a cluster, be the server absent or hanging', async (t) => {
+  const [absent, hanging] = await Promise.all([RedisServer.start(t.teardown), RedisServer.start(t.teardown)]);
+  await absent.kill();
+  hanging.signal('SIGSTOP');
+  const kinds = [{}, { redisType: 'cluster' }, { failover: 'true', sentinelMasterName: 'mymaster' }];
+  for (const kind of kinds) {
+    for (const { address } of [absent, hanging]) {
+      const lines: string[] = [];
+      const giveUp = new AbortController();
+      const opening = redisBroker.open({ redisHost: address, ...kind }, contextWith(lines, 'team', giveUp.signal));
+      if (address === absent.address) await until(() => lines.length > 0, 'it has tried');
+      const began = performance.now();
+      giveUp.abort();
+      await t.throwsAsync(opening, { message: /^redis streams: error connecting to redis at .*:\d+: / });
+      t.true(performance.now() - began < 500, `${JSON.stringify(kind)} took ${performance.now() - began} ms`);
+    }
+  }
+  t.is(await connectionsTo(absent.port, 1000), 0);
+  hanging.signal('SIGCONT');
+  await until(async () => !String(await hanging.ask('client', 'LIST')).includes('name=team@'), 'no connection is left');
+});
+
 test('everything wrong with the settings is said together', async (t) => {
   await t.throwsAsync(refused({ redisHost: 'x', concurrency: 'many', processingTimeout: 'soon' }), {
     message: /concurrency wants .*; processingTimeout wants /,
@@ -48,7 +70,19 @@ test('everything wrong with the settings is said together', async (t) => {
 
 test('an ACL user with the commands that are needed, and no right to unblock, works', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const commands = ['xadd', 'xack', 'xgroup', 'xreadgroup', 'xpending', 'xclaim', 'xinfo', 'xrange', 'ping', 'info'];
+  const commands = [
+    'xadd',
+    'xack',
+    'xgroup',
+    'xreadgroup',
+    'xpending',
+    'xclaim',
+    'xinfo',
+    'xrange',
+    'xlen',
+    'ping',
+    'info',
+  ];
   const rights = commands.map((command) => `+${command}`);
   await server.ask('acl', 'SETUSER', 'sidecar', 'on', '>secret', '~orders*', '-@all', ...rights);
   const { broker, lines } = await openSite(t, {
@@ -62,6 +96,7 @@ test('an ACL user with the commands that are needed, and no right to unblock, wo
   await publish(broker, 'orders', 'x');
   await publish(broker, 'orders-2', 'y');
   await until(() => first.messages.length + second.messages.length === 2, 'both arrived');
+  await until(async () => (await broker.stats('orders')).pending === 0, 'it is settled');
   await subscription.close(AbortSignal.timeout(5000));
   await t.throwsAsync(subscribe(broker, 'forbidden', new Recorder()), { message: /NOPERM/ });
   t.deepEqual(lines, []);

@@ -3,7 +3,7 @@
 import test from 'ava';
 import { publish, startDaprd } from '../_support/daprd.ts';
 import { startHttpApp } from '../_support/http-app.ts';
-import { DURABLE, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, DURABLE, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 
 const component = (address: string, more = ''): string => `
@@ -55,6 +55,29 @@ test('a sidecar that is refused by the server ends and says why', async (t) => {
   await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': component(server.address) } }), {
     message: /error connecting to redis at 127\.0\.0\.1:\d+: NOAUTH Authentication required/,
   });
+  const mistyped = component(server.address).replace('value: ""', 'value: "mistyped"');
+  const { message } = await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': mistyped } }));
+  t.regex(message, /error connecting to redis at 127\.0\.0\.1:\d+: WRONGPASS invalid username-password pair/);
+  t.notRegex(message, /mistyped/);
+});
+
+test('what failed once, with a status or without an answer, comes again within three seconds', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const app = await startHttpApp({
+    subscribe: [{ pubsubname: 'pubsub', topic: 'orders', route: '/orders' }],
+    reply: ({ event }, nth) => (nth > 1 ? 200 : (event['data'] as { cut: boolean }).cut ? 'cut' : 500),
+  });
+  t.teardown(() => app.close());
+  const resources = { 'pubsub.yaml': component(server.address) };
+  const daprd = await startDaprd(t, { appPort: app.port, resources });
+  for (const cut of [true, false]) t.is((await publish(daprd, 'orders', { cut })).status, 204);
+  await until(() => app.received.length === 4, 'both came again');
+  for (const cut of [true, false]) {
+    const [first, second] = app.received.filter(({ event }) => (event['data'] as { cut: boolean }).cut === cut);
+    const took = (second?.at ?? Infinity) - (first?.at ?? 0);
+    t.true(took > 500 && took < 3000, `took ${took} ms`);
+  }
+  await until(async () => ((await server.ask('xpending', 'orders', 'app')) as [number])[0] === 0, 'both are settled');
 });
 
 test('without a server the sidecar ends after initTimeout, or goes on without when errors are to be ignored', async (t) => {
@@ -67,4 +90,21 @@ test('without a server the sidecar ends after initTimeout, or goes on without wh
   const ignored = component(server.address, 'initTimeout: 1s\n  ignoreErrors: true');
   const daprd = await startDaprd(t, { resources: { 'pubsub.yaml': ignored } });
   t.is((await publish(daprd, 'orders', {})).status, 404);
+  t.is(await connectionsTo(server.port, 1500), 0, 'nobody looks for the server any more');
+});
+
+test('a sidecar that still waits for its server ends at once when it is told to', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  await server.kill();
+  let pid = 0;
+  const starting = startDaprd(t, {
+    resources: { 'pubsub.yaml': component(server.address, 'initTimeout: 60s') },
+    onSpawn: (spawned) => (pid = spawned),
+  });
+  const ended = t.throwsAsync(starting, { message: /the sidecar is shutting down/ });
+  await until(() => connectionsTo(server.port, 300), 'it looks for the server');
+  process.kill(pid, 'SIGTERM');
+  const began = performance.now();
+  await ended;
+  t.true(performance.now() - began < 2000, `took ${performance.now() - began} ms`);
 });

@@ -12,7 +12,7 @@ export const redisBroker: BrokerFactory = {
     const options = readSettings(settings);
     const { RedisBroker } = await import('./redis-broker.ts'); // a sidecar without Redis does not pay for the client
     const broker = new RedisBroker(options, context);
-    await broker.open();
+    await broker.open(context.initSignal);
     return broker;
   },
   describe: () => describeSettings(SETTINGS),

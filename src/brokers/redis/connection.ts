@@ -4,30 +4,33 @@ import { messageOf } from '../../core/errors.ts';
 import type { Client } from './servers.ts';
 import type { Teller } from './teller.ts';
 
-/** How long `open` waits for a server that is not there yet; the component's initTimeout ends it earlier. */
-const OPEN_PATIENCE_MS = 60_000;
-
 /** The client for everything but blocking reads. Lost, it is replaced; what was on its way then has failed. */
 export class Connection {
   /** Undefined while there is no server. */
   client: Client | undefined;
-  private readonly connect: () => Promise<Client>;
+  private readonly connect: (signal: AbortSignal) => Promise<Client>;
   private readonly backoff: Backoff;
   private readonly teller: Teller;
   private readonly closing = new AbortController();
   private connected = Promise.withResolvers<Client>();
   private reason = '';
 
-  constructor(connect: () => Promise<Client>, backoff: Backoff, teller: Teller) {
+  constructor(connect: (signal: AbortSignal) => Promise<Client>, backoff: Backoff, teller: Teller) {
     this.connect = connect;
     this.backoff = backoff;
     this.teller = teller;
   }
 
-  /** Resolves when connected. A server that is away is waited for, one that refuses us is an error. */
-  async open(): Promise<void> {
-    const patience = performance.now() + OPEN_PATIENCE_MS;
-    await this.keepTrying((error) => !isAbsence(error) || performance.now() > patience);
+  /**
+   * Resolves when connected. A server that is away is waited for until `signal` aborts, one that refuses us is an
+   * error.
+   */
+  async open(signal: AbortSignal): Promise<void> {
+    const giveUp = (): void => this.close();
+    signal.addEventListener('abort', giveUp);
+    if (signal.aborted) giveUp();
+    await this.keepTrying((error) => !isAbsence(error)).finally(() => signal.removeEventListener('abort', giveUp));
+    if (!this.client) throw new Error(this.reason || 'it does not answer');
   }
 
   /** The client, as soon as there is one. Rejects with why there is none within `ms`. */
@@ -47,8 +50,9 @@ export class Connection {
     const { signal } = this.closing;
     for (let attempt = 1; !signal.aborted; attempt++) {
       try {
-        return this.adopt(await this.connect());
+        return this.adopt(await this.connect(signal));
       } catch (error) {
+        if (signal.aborted) return;
         if (isFinal(error)) throw error;
         this.reason = messageOf(error);
         this.teller.away(this.reason);

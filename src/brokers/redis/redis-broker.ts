@@ -52,16 +52,16 @@ export class RedisBroker implements Broker {
     this.teller = new Teller(log, settings.redisHost);
     const { redisMinRetryInterval: initialMs, redisMaxRetryInterval: maxMs } = settings;
     this.backoff = { initialMs: Math.max(1, initialMs), factor: 2, maxMs, jitter: 0.2 };
-    this.connection = new Connection(() => connect(settings, this.names.own), this.backoff, this.teller);
+    this.connection = new Connection((signal) => connect(settings, this.names.own, signal), this.backoff, this.teller);
     const trimming = { maxLength: settings.maxLenApprox, maxAgeMs: settings.streamTTL };
     this.publisher = new Publisher(this.connection, trimming);
     if (trimming.maxLength > 0 && trimming.maxAgeMs > 0) log.warn('streamTTL is ignored: maxLenApprox is set too');
   }
 
-  /** Rejects when the server refuses us. */
-  async open(): Promise<void> {
+  /** Rejects when the server refuses us, or is not there until `signal` aborts. */
+  async open(signal: AbortSignal): Promise<void> {
     try {
-      await this.connection.open();
+      await this.connection.open(signal);
     } catch (error) {
       const { redisHost } = this.settings;
       throw new Error(`redis streams: error connecting to redis at ${redisHost}: ${messageOf(error)}`, {

@@ -9,9 +9,9 @@ export type Client = Redis | Cluster;
 
 const LOADING_POLL_MS = 250;
 
-/** Connects for commands. Rejects with what the server or the network said. */
-export async function connect(settings: RedisSettings, name: string): Promise<Client> {
-  if (!isCluster(settings)) return establish(serverClient(settings, name));
+/** Connects for commands. Rejects with what the server or the network said, or soon after `signal` aborts. */
+export async function connect(settings: RedisSettings, name: string, signal: AbortSignal): Promise<Client> {
+  if (!isCluster(settings)) return establish(serverClient(settings, name), signal);
   const cluster = new Cluster([...settings.hosts], {
     redisOptions: { ...sharedOptions(settings, name), maxRetriesPerRequest: 0 },
     lazyConnect: true,
@@ -19,7 +19,7 @@ export async function connect(settings: RedisSettings, name: string): Promise<Cl
     clusterRetryStrategy: () => null,
     retryDelayOnFailover: 0, // it would send again what may have been done
   });
-  return establish(cluster);
+  return establish(cluster, signal);
 }
 
 /** Connects for blocking reads of `topic`, on a cluster to the node that has it. */
@@ -51,9 +51,9 @@ export function besideReader(client: Client, { options }: Redis): Redis {
 export const shardOf = (settings: RedisSettings, topic: string): number => (isCluster(settings) ? slotOf(topic) : 0);
 
 /** Ends a connection at once, whatever it waits for. */
-export function hangUp(redis: Redis): void {
-  redis.disconnect();
-  redis.stream?.destroy();
+export function hangUp(client: Client): void {
+  client.disconnect();
+  if (client instanceof Redis) client.stream?.destroy();
 }
 
 const isCluster = ({ redisType, failover }: RedisSettings): boolean => /^cluster$/i.test(redisType) && !failover;
@@ -107,7 +107,9 @@ function tlsOptions({ insecureSkipTLSVerify, caCert, clientCert, clientKey }: Re
 }
 
 /** Resolves when commands can be sent. An error on the way there (a database that does not exist) fails it too. */
-async function establish<C extends Client>(client: C): Promise<C> {
+async function establish<C extends Client>(client: C, signal?: AbortSignal): Promise<C> {
+  const giveUp = (): void => hangUp(client);
+  signal?.addEventListener('abort', giveUp);
   let reason: Error | undefined;
   client.on('error', (error: Error & { lastNodeError?: Error }) => (reason ??= error.lastNodeError ?? error));
   try {
@@ -117,5 +119,7 @@ async function establish<C extends Client>(client: C): Promise<C> {
   } catch (error) {
     client.disconnect();
     throw reason ?? error;
+  } finally {
+    signal?.removeEventListener('abort', giveUp);
   }
 }

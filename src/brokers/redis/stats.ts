@@ -18,12 +18,15 @@ export async function groupStats(group: StreamGroup, unseen: () => number): Prom
     throw error;
   });
   if (!info) return NO_STATS;
-  const [next, oldestPending, consumers] = await Promise.all([
+  const [next, length, oldestPending, consumers] = await Promise.all([
     group.ids(nextId(info.lastDelivered), 1),
+    group.length(),
     group.oldestPending(),
     group.consumers(),
   ]);
-  const lag = info.lag ?? (await countAfter(group, info.lastDelivered));
+  // The server's figure includes what was trimmed before it was read, for good.
+  const most = next.length > 0 ? length : 0;
+  const lag = Math.min(most, info.lag ?? (await countAfter(group, info.lastDelivered)));
   const ahead = Math.min(unseen(), info.pending);
   const unsettled = [oldestPending, ...next].filter((id) => id !== undefined).map(timeOf);
   return {

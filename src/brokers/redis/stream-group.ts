@@ -24,7 +24,7 @@ export interface PendingEntry {
 export interface GroupInfo {
   readonly pending: number;
   readonly lastDelivered: string;
-  /** Entries that were not delivered yet; undefined when the server does not know. */
+  /** Entries that were not delivered yet, as the server counts them; undefined when it does not know. */
   readonly lag: number | undefined;
 }
 
@@ -166,6 +166,11 @@ export class StreamGroup {
     const client = await this.connection.ready(PATIENCE_MS);
     const reply = (await client.callBuffer('xrange', [this.topic, from, '+', 'COUNT', count])) as RawEntry[];
     return reply.flatMap((entry) => (entry ? [entry[0].toString('latin1')] : []));
+  }
+
+  /** How many entries the stream has. */
+  async length(): Promise<number> {
+    return Number(await this.call('xlen', this.topic));
   }
 
   /** The oldest entry that is not acknowledged. */

@@ -6,14 +6,14 @@ import { decodeEntries, type RawEntry } from './entry.ts';
 import type { Limits } from './appetite.ts';
 import { Hand, type HandListener } from './hand.ts';
 import { Member, type Held } from './held.ts';
-import { examine, renew, untouchedMs } from './leases.ts';
+import { renew } from './leases.ts';
 import type { Reader, Source } from './reader.ts';
 import { release } from './release.ts';
+import { Retries } from './retries.ts';
 import type { StreamGroup } from './stream-group.ts';
 import { Sweep } from './sweep.ts';
 import type { Teller } from './teller.ts';
 
-const FETCH_RETRY_MS = 250;
 /** Who is alone in the group looks only every so many times. */
 const LOOKS_ALONE = 3;
 
@@ -34,14 +34,13 @@ export class Topic implements Source, HandListener {
   private readonly teller: Teller;
   private readonly hand: Hand;
   private readonly acks: Acks;
+  private readonly retries: Retries;
   private readonly abandoned: Sweep;
   private readonly onClosed: () => void;
   /** What others left behind comes before what is new: until there is no more of it nothing new is read. */
   private hasAbandoned = true;
   private looks = 0;
   private sweeping: Promise<void> | undefined;
-  private fetching: Promise<void> | undefined;
-  private fetchTimer: NodeJS.Timeout | undefined;
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -59,6 +58,7 @@ export class Topic implements Source, HandListener {
     this.reader = reader;
     this.teller = teller;
     this.hand = new Hand(group.topic, options, this);
+    this.retries = new Retries(group, this.hand, names.own, teller);
     this.abandoned = new Sweep(group, this.hand, names, teller, options.processingTimeoutMs);
     this.acks = new Acks(group, teller, (ids) => this.onAcknowledged(ids));
     this.onClosed = onClosed;
@@ -167,7 +167,7 @@ export class Topic implements Source, HandListener {
   }
 
   onDue(): void {
-    this.fetchIn(0);
+    this.retries.wake();
   }
 
   /** When this fails the next renewal does it. */
@@ -180,7 +180,7 @@ export class Topic implements Source, HandListener {
   }
 
   onRoom(): void {
-    if (this.hand.hasDue) this.fetchIn(0);
+    if (this.hand.hasDue) this.retries.wake();
     if (this.hasAbandoned) {
       if (this.hand.wanted > 0) void this.sweep();
     } else {
@@ -205,48 +205,6 @@ export class Topic implements Source, HandListener {
     }
   }
 
-  private fetchIn(ms: number): void {
-    if (this.fetching) return;
-    this.fetchTimer ??= setTimeout(() => {
-      this.fetchTimer = undefined;
-      this.fetching = this.fetch().finally(() => (this.fetching = undefined));
-    }, ms);
-  }
-
-  /** Claims the retries that are due, which makes the server count another delivery. */
-  private async fetch(): Promise<void> {
-    const batch = this.hand.due();
-    if (batch.length === 0) return;
-    try {
-      await this.claimAgain(batch, untouchedMs(batch, performance.now()));
-      for (const held of batch) if (held.state === 'fetching') await this.lookFor(held);
-    } catch (error) {
-      this.teller.note(`redelivering messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
-      this.hand.fetchLater(batch);
-      setTimeout(() => this.onDue(), FETCH_RETRY_MS);
-    }
-  }
-
-  /** A retry that could not be claimed: from memory, when the server does not know it any more. */
-  private async lookFor(held: Held): Promise<void> {
-    const fate = await examine(this.group, this.hand, this.names.own, held);
-    if (fate === 'ours') await this.claimAgain([held], 0);
-    if (held.state !== 'fetching') return;
-    if (held.entry) this.hand.take([{ entry: held.entry, attempt: held.attempt + 1 }], performance.now());
-    else this.hand.lose(held);
-  }
-
-  private async claimAgain(batch: readonly Held[], untouched: number): Promise<void> {
-    const entries = await this.group.claim(
-      this.names.own,
-      batch.map(({ id }) => id),
-      untouched,
-    );
-    const attempts = new Map(batch.map(({ id, attempt }) => [id, attempt]));
-    const delivered = entries.map((entry) => ({ entry, attempt: (attempts.get(entry.id) ?? 0) + 1 }));
-    this.hand.take(delivered, performance.now());
-  }
-
   private async leave(member: Member): Promise<void> {
     member.leaving = true;
     const { members } = this.hand;
@@ -260,8 +218,7 @@ export class Topic implements Source, HandListener {
   private async close(last: Member): Promise<void> {
     await this.reader.remove(this);
     await this.sweeping;
-    clearTimeout(this.fetchTimer);
-    await this.fetching;
+    await this.retries.stop();
     await this.release(this.hand.all.filter(({ state }) => state !== 'running' && state !== 'settled'));
     await Promise.all([...this.hand.members].map((member) => member.drained()));
     await this.release(this.hand.all.filter(({ state }) => state !== 'settled'));

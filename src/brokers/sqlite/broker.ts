@@ -25,7 +25,7 @@ export const sqliteBroker: BrokerFactory = {
   type: 'pubsub.sqlite',
   async open(settings, context) {
     const broker = new SqliteBroker(readSettings(settings, context.home), context);
-    await broker.open();
+    await broker.open(context.initSignal);
     return broker;
   },
   describe: () => describeSettings(SETTINGS),
@@ -55,8 +55,8 @@ class SqliteBroker implements Broker {
     this.link = new Link(database, listener, log);
   }
 
-  open(): Promise<void> {
-    return this.link.open();
+  open(signal: AbortSignal): Promise<void> {
+    return this.link.open(signal);
   }
 
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<readonly PublishFailure[]> {

@@ -18,6 +18,7 @@ import { workerEntry } from './worker-entry.ts';
 const GATHER_MS = 1;
 /** Payloads that wait for their transaction. More is refused, so that a stuck disk does not fill the memory. */
 const MAX_WAITING_BYTES = 64 * 2 ** 20;
+const NEVER = new AbortController().signal;
 const RESTART: Backoff = { initialMs: 50, factor: 2, maxMs: 5_000, jitter: 0.2 };
 
 /** What the link tells the broker. */
@@ -84,8 +85,8 @@ export class Link {
     this.log = log;
   }
 
-  /** Starts the thread. Rejects when the database cannot be used, saying why. */
-  async open(): Promise<void> {
+  /** Starts the thread. Rejects when the database cannot be used, saying why, or at once when `signal` aborts. */
+  async open(signal: AbortSignal): Promise<void> {
     const worker = new Worker(workerEntry(), {
       workerData: this.options,
       name: 'sqlite',
@@ -104,7 +105,13 @@ export class Link {
     };
     worker.once('error', (error) => die(messageOf(error)));
     worker.once('exit', () => die('it ended'));
-    await started;
+    const giveUp = (): void => {
+      die(`database ${this.options.path} does not answer`);
+      void worker.terminate();
+    };
+    signal.addEventListener('abort', giveUp);
+    if (signal.aborted) giveUp();
+    await started.finally(() => signal.removeEventListener('abort', giveUp));
     if (this.options.processingTimeoutMs > 0) {
       const beat = (): void => void this.call({ kind: 'beat' }).catch(() => undefined);
       this.beating = setInterval(beat, this.options.processingTimeoutMs / 3).unref();
@@ -232,7 +239,7 @@ export class Link {
 
   private async reopen(): Promise<void> {
     try {
-      await this.open();
+      await this.open(NEVER);
       await this.listener.onRestart();
       this.failedStarts = 0;
     } catch (error) {

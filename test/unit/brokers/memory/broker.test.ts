@@ -9,7 +9,8 @@ const SUCCESS: Outcome = { kind: 'success' };
 const NEVER = new AbortController().signal;
 
 async function open(t: ExecutionContext, settings = {}, consumerIdGiven = false): Promise<Broker> {
-  const context = { name: 'pubsub', appId: 'a', consumerId: 'a', consumerIdGiven, home: '/nowhere', log };
+  const who = { name: 'pubsub', appId: 'a', consumerId: 'a', consumerIdGiven };
+  const context = { ...who, home: '/nowhere', log, initSignal: NEVER };
   const broker = await memoryBroker.open(settings, context);
   t.teardown(() => broker.close());
   return broker;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
@@ -16,13 +16,15 @@ interface Opened {
   readonly lines: string[];
 }
 
+const WHO = { name: 'pubsub', appId: 'a', consumerId: 'g', consumerIdGiven: false };
+
 async function open(t: ExecutionContext, settings: Record<string, string> = {}): Promise<Opened> {
   const home = temporary(t);
   const path = join(home, 'p.db');
   const lines: string[] = [];
   const keep = (line: string): void => void lines.push(line);
   const log: Log = { debug: keep, info: keep, warn: keep, error: keep, scoped: () => log };
-  const context = { name: 'pubsub', appId: 'a', consumerId: 'g', consumerIdGiven: false, home, log };
+  const context = { ...WHO, home, log, initSignal: new AbortController().signal };
   const broker = await sqliteBroker.open({ connectionString: path, ...settings }, context);
   t.teardown(() => broker.close());
   return { broker, path, lines };
@@ -147,6 +149,26 @@ test('a database that is taken away is noticed and made anew', async (t) => {
   await until(async () => (await broker.publish('t', [message('anew')])).length === 0, 'a publish succeeds');
   await until(() => seen.includes('anew'), 'the subscription is there again');
   t.pass();
+});
+
+test('opening that is given up ends although the database is locked, and leaves nothing behind', async (t) => {
+  const { broker, path } = await open(t);
+  await broker.close();
+  const home = dirname(path);
+  const release = lock(t, path);
+  const log: Log = { debug() {}, info() {}, warn() {}, error() {}, scoped: () => log };
+  const giveUp = new AbortController();
+  const context = { ...WHO, home, log, initSignal: giveUp.signal };
+  const opening = sqliteBroker.open({ connectionString: path, busyTimeout: '60s' }, context);
+  setTimeout(() => giveUp.abort(), 500);
+  const began = performance.now();
+  await t.throwsAsync(opening, { message: /does not answer/ });
+  t.true(performance.now() - began < 1500, `took ${performance.now() - began} ms`);
+  release();
+  t.deepEqual(
+    readdirSync(home).filter((file) => file.includes('owner')),
+    [],
+  );
 });
 
 test('a broker that cannot use its file says which and why', async (t) => {

@@ -1,0 +1,4 @@
+import { NETWORK } from './rows/network.ts';
+import { declareShort } from './short.ts';
+
+declareShort(NETWORK);
