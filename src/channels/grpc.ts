@@ -20,10 +20,10 @@ import type { SubscriptionSpec } from '../core/subscription.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
-import { encode } from '../lib/protobuf-wire.ts';
 import { sleep } from '../lib/sleep.ts';
 import { callMetadataOf, pubsubHeader } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
+import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
 import { eventOf, topicEventOf, type UnknownData } from './topic-event.ts';
 

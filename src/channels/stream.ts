@@ -3,7 +3,7 @@
 import { TopicEventRequest, type TopicEventResponse } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { GrpcCode } from '../core/errors.ts';
 import type { Answer, Recipient, TopicEvent } from '../core/recipient.ts';
-import { encode } from '../lib/protobuf-wire.ts';
+import { encode } from './message-writer.ts';
 import { answerOfStatus } from './outcome.ts';
 import { topicEventOf, type UnknownData } from './topic-event.ts';
 

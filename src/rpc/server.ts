@@ -6,7 +6,7 @@ import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { HealthService } from '../../gen/grpc/health/v1/health.ts';
 import type { ApiAccess } from '../core/api-access.ts';
 import { asBuffer } from '../core/cloud-event.ts';
-import { encode } from '../lib/protobuf-wire.ts';
+import { encode } from '../channels/message-writer.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
 import { bindUnary, CallGate } from './bind.ts';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { TopicEventRequest } from '../../../gen/dapr/proto/runtime/v1/appcallback.ts';
-import { encode } from '../../../src/lib/protobuf-wire.ts';
+import { encode } from '../../../src/channels/message-writer.ts';
 
 const message = (data: Buffer, specVersion = '1.0'): TopicEventRequest => ({
   id: '1',
