@@ -36,12 +36,17 @@ test('the names of processes that were killed go from the group when what they h
   await publish(broker, 'orders', ...texts('m', 5));
   await victim.until('delivered', 5);
   await victim.kill();
-  await subscribe(broker, 'orders', new Recorder());
+  const recorder = new Recorder();
+  await subscribe(broker, 'orders', recorder);
+  await until(
+    async () => recorder.messages.length === 5 && (await broker.stats('orders')).pending === 0,
+    'they are handled',
+  );
   await until(
     async () => ((await server.ask('xinfo', 'CONSUMERS', 'orders', 'team')) as unknown[]).length === 1,
     'the dead consumer is removed',
   );
-  t.like(await broker.stats('orders'), { lag: 0, pending: 0 });
+  t.pass();
 });
 
 test('what a consumer of another machine has is taken when the processing timeout is over, all of it and not before', async (t) => {
