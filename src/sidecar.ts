@@ -5,7 +5,7 @@
 
 import { flushCompileCache } from 'node:module';
 import { App } from './app.ts';
-import { FACTORIES } from './brokers/index.ts';
+import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { ASSUMED_COMPONENT, openComponents, type Components } from './config/open-components.ts';
@@ -218,7 +218,7 @@ export class Sidecar {
       log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
     }
     const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
-    const context = { factories: FACTORIES, denied: this.configuration.deniedComponents, appId, environment, log };
+    const context = { findBroker, denied: this.configuration.deniedComponents, appId, environment, log };
     const components = await openComponents(specs, context);
     this.components = components;
     log.info('All outstanding components processed');

@@ -11,7 +11,8 @@ import { awaitedSecretStore, isSecretStore, openSecretStore, resolveSettings, ty
 import { fillTemplates } from './templates.ts';
 
 export interface OpenContext {
-  readonly factories: readonly BrokerFactory[];
+  /** Undefined where nothing is called so. */
+  readonly findBroker: (type: string, socketsFolder: string) => Promise<BrokerFactory | undefined>;
   /** Types, `type` or `type/version`, that are not loaded. */
   readonly denied: readonly string[];
   readonly appId: string;
@@ -132,15 +133,20 @@ export class Components {
 const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],
   ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
+  ['bulk-publish', 'BULK_PUBSUB'],
 ];
 
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
-  { factories, appId, environment, log }: OpenContext,
+  { findBroker, appId, environment, log }: OpenContext,
 ): Promise<Broker> {
-  const factory = factories.find(({ type }) => type === spec.type);
-  if (!factory) throw new Error(`couldn't find message bus ${spec.type}/${spec.version}`);
+  const { componentsSocketsFolder } = environment;
+  const factory = await findBroker(spec.type, componentsSocketsFolder);
+  if (!factory) {
+    const searched = `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`;
+    throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
+  }
   const given = settings['consumerID']?.trim() ?? '';
   const opening = factory.open(settings, {
     name: spec.name,
