@@ -80,3 +80,11 @@ export async function pluginProcess(t: ExecutionContext, options: Partial<Plugin
   await until(() => started, 'the component listens');
   return { events, kill };
 }
+
+/** The components that a sidecar lists. */
+export async function components({
+  http,
+}: Pick<Daprd, 'http'>): Promise<{ name: string; type: string; capabilities?: string[] }[]> {
+  const metadata = (await (await fetch(`${http}/v1.0/metadata`)).json()) as { components?: [] };
+  return metadata.components ?? [];
+}
