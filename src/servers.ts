@@ -6,6 +6,7 @@ import type { DaprdOptions } from './config/flags.ts';
 import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
+import type { Tracer } from './core/tracer.ts';
 import { createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
@@ -26,6 +27,7 @@ export interface ServersContext {
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
   readonly metrics: Metrics;
+  readonly tracer: Tracer | undefined;
   readonly log: Log;
 }
 
@@ -88,6 +90,7 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       apiToken: options.environment.apiToken,
       access: accessOf(context),
       streams,
+      tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
       onCall: (method, code, duration, useragent) => logCall('gRPC API Called', { method, useragent, duration, code }),
@@ -146,6 +149,7 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     apiToken: options.environment.apiToken,
     allowedOrigins: options.allowedOrigins,
     access: accessOf(context),
+    tracer: context.tracer,
     find: (request) => publisher.find(request),
     outboundReady,
     notReady: () => readiness.missing,

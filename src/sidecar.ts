@@ -27,6 +27,7 @@ import { Readiness } from './lib/readiness.ts';
 import { register, type Registration } from './lib/registry.ts';
 import type { Reporter } from './lib/report.ts';
 import { Metrics } from './observe/metrics.ts';
+import { openTracing, type Tracing } from './observe/tracing.ts';
 import { Reloader } from './reload.ts';
 import { createDapr } from './rpc/dapr.ts';
 import { metadataOf, type AppHealthDescription } from './rpc/metadata.ts';
@@ -47,8 +48,8 @@ export interface SidecarDeps {
 
 /** Dapr exits this long after a forced shutdown, so that the answer gets out. */
 const FORCED_EXIT_MS = 100;
-/** Loading what metrics need keeps the event loop busy for a moment: not while the first requests come. */
-const METRICS_DELAY_MS = 500;
+/** Loading what metrics and traces need keeps the event loop busy for a moment: not while the first requests come. */
+const LIBRARIES_DELAY_MS = 500;
 /** What a component may still take to close once the grace period is over. */
 const FORCED_CLOSE_MS = 1000;
 /** How long the app may take to end when the command that started both is gone. */
@@ -68,6 +69,8 @@ export class Sidecar {
   private components: Components | undefined;
   private subscriptions: Subscriptions | undefined;
   private streams: Streams | undefined;
+  /** Undefined where no span goes anywhere. */
+  private tracing: Tracing | undefined;
   private draining: Promise<void> | undefined;
   private readonly drainDeadline = new AbortController();
   private isStopping = false;
@@ -96,6 +99,7 @@ export class Sidecar {
     const { options, log, reporter } = this.deps;
     const started = performance.now();
     this.configuration = await loadConfiguration(options.configFiles, options.environment, log);
+    this.tracing = openTracing(this.configuration.tracing, options.appId, log.scoped('dapr.runtime'));
     const { components, resources } = await this.openComponents();
     const { pubSubs } = components;
     const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
@@ -121,10 +125,11 @@ export class Sidecar {
       readiness: this.readiness,
       outboundReady: () => this.servers !== undefined,
       metrics: this.metrics,
+      tracer: this.tracing,
       log,
     });
     this.readiness.reached('grpc-api-server');
-    if (this.servers.metricsPort > 0) setTimeout(() => void this.metrics.load(), METRICS_DELAY_MS).unref();
+    setTimeout(() => this.loadLibraries(), LIBRARIES_DELAY_MS).unref();
     this.register(this.servers);
     const { httpPort, grpcPort, metricsPort } = this.servers;
     reporter.send({ type: 'api', httpPort, grpcPort, metricsPort });
@@ -176,6 +181,7 @@ export class Sidecar {
     await this.servers?.close(deadline);
     await this.app?.close();
     await this.components?.close();
+    await this.tracing?.close(deadline);
     this.registration?.remove();
   }
 
@@ -233,6 +239,11 @@ export class Sidecar {
     return { components, resources };
   }
 
+  private loadLibraries(): void {
+    if (this.servers && this.servers.metricsPort > 0) void this.metrics.load();
+    void this.tracing?.load();
+  }
+
   private load(): Promise<Resources> {
     const { options, log } = this.deps;
     const { appId, environment, resourcesPaths } = options;
@@ -282,6 +293,7 @@ export class Sidecar {
         recipient: spec.bulk ? batched(guarded, spec.bulk) : guarded,
         publisher,
         appId: options.appId,
+        tracer: this.tracing,
         router: await compileRules(spec.rules, tellOnce(deliveryLog)),
         policy,
         notFound: options.appNotFound,

@@ -32,6 +32,8 @@ export interface PublishEntry {
   readonly data: Uint8Array;
   readonly contentType: string;
   readonly metadata: Metadata;
+  /** Its own, where it is not the request's. */
+  readonly trace?: Trace;
 }
 
 export interface PublishRequest {
@@ -117,7 +119,7 @@ export class Publisher {
       pubsubName: pubsub.name,
       topic: request.topic,
       appId: this.appId,
-      trace: request.trace,
+      trace: entry.trace ?? request.trace,
       brokerExpires: pubsub.broker.features.has('message-ttl'),
     });
     return { data: event, contentType: 'application/cloudevents+json', metadata };

@@ -5,15 +5,17 @@
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { ApiAccess } from '../core/api-access.ts';
+import { baggageFault } from '../core/baggage.ts';
 import { SidecarError } from '../core/errors.ts';
 import { PublishError } from '../core/publisher.ts';
-import { ZERO_TRACEPARENT } from '../core/trace.ts';
-import { hasToken } from '../rpc/bind.ts';
+import type { Tracer } from '../core/tracer.ts';
+import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
 import { bodyOf, bulkBodyOf } from './error-body.ts';
 import { BadEscape, clean, routeOf, splitTarget, type Route } from './path.ts';
 import { publishBulk, publishEvent, type PublishPort } from './publish.ts';
-import { contextOf, header } from './request-context.ts';
+import { answerHeaders, contextOf, header } from './request-context.ts';
+import { traced } from './request-span.ts';
 
 export interface GatewayOptions extends PublishPort {
   /** Required of every request but health checks; empty: none. */
@@ -21,6 +23,8 @@ export interface GatewayOptions extends PublishPort {
   /** Origins that browsers may call from. */
   readonly allowedOrigins: readonly string[];
   readonly access: ApiAccess;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
   /** Whether publishing works: components and servers are up. */
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
@@ -45,15 +49,24 @@ export function createGateway(options: GatewayOptions): RequestListener {
       route = permitted(options.access, routeOf(method, path), path);
     } catch (error) {
       if (!(error instanceof BadEscape)) throw error;
-      return answer(response, 400, error.message, 'text/plain; charset=utf-8');
+      return answer(response, 400, error.message, TEXT);
     }
     if (!isOpen(route) && !hasToken(options.apiToken, header(request, 'dapr-api-token'))) {
       response.setHeader('x-content-type-options', 'nosniff');
-      return answer(response, 401, 'invalid api token\n', 'text/plain; charset=utf-8');
+      return answer(response, 401, 'invalid api token\n', TEXT);
     }
-    if (route.kind === 'publish' || route.kind === 'bulk-publish') publish(options, route, query, request, response);
-    else if (isOpen(route)) health(options, route, query, response);
-    else admin(request, response);
+    if (isOpen(route)) return health(options, route, query, response);
+    const baggage = header(request, 'baggage');
+    const fault = baggage === undefined ? undefined : baggageFault(baggage);
+    if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
+    const caller = contextOf(request);
+    const context = options.tracer ? traced(options.tracer, { request, response, path, route, caller }) : caller;
+    if (route.kind === 'publish' || route.kind === 'bulk-publish') {
+      publish(options, { route, query, request, context }, response);
+    } else {
+      response.setHeaders(new Map(Object.entries(answerHeaders(request, context.trace))));
+      admin(request, response);
+    }
   };
 }
 
@@ -63,12 +76,13 @@ export function createPublicGateway(options: GatewayOptions): RequestListener {
   return function handle(request, response) {
     const { path, query } = splitTarget(request.url ?? '/');
     const route = request.method === 'GET' ? routeOf('GET', path) : NOTHING;
-    if (route.kind === 'none') answer(response, 404, '404 page not found\n', 'text/plain; charset=utf-8');
+    if (route.kind === 'none') answer(response, 404, '404 page not found\n', TEXT);
     else if (isOpen(route)) health(options, route, query, response);
     else admin(request, response);
   };
 }
 
+const TEXT = 'text/plain; charset=utf-8';
 const NOTHING: Route = { kind: 'none' };
 
 /** A route that may not be called is none. Health may always be asked for. */
@@ -101,6 +115,13 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
   };
 }
 
+interface PublishRoute {
+  readonly route: Extract<Route, { topic: string }>;
+  readonly query: string;
+  readonly request: IncomingMessage;
+  readonly context: CallContext;
+}
+
 /** Whether a route is served without a token. */
 const isOpen = (route: Route): boolean => route.kind === 'healthz' || route.kind === 'outbound';
 
@@ -127,21 +148,18 @@ function refuseUnready({ appId, notReady }: GatewayOptions, query: string): void
 
 function publish(
   options: GatewayOptions,
-  route: Extract<Route, { topic: string }>,
-  query: string,
-  request: IncomingMessage,
+  { route, query, request, context }: PublishRoute,
   response: ServerResponse,
 ): void {
-  const context = contextOf(request);
-  const traceparent = context.trace.traceparent || ZERO_TRACEPARENT;
   const carryOut = route.kind === 'publish' ? publishEvent : publishBulk;
   const { pubsubName, topic } = route;
+  const headers = answerHeaders(request, context.trace);
   carryOut(options, { pubsubName, topic, query, request, context }).then(
     () => {
-      response.writeHead(204, { traceparent }).end();
+      response.writeHead(204, headers).end();
     },
     (thrown: unknown) => {
-      response.setHeader('traceparent', traceparent);
+      response.setHeaders(new Map(Object.entries(headers)));
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
       if (isBulkFailure) answer(response, thrown.row.http, bulkBodyOf(thrown));
       else refuse(response, thrown);
