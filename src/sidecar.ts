@@ -4,7 +4,7 @@
  */
 
 import { flushCompileCache } from 'node:module';
-import { App } from './app.ts';
+import { App, healthOf } from './app.ts';
 import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
@@ -19,6 +19,7 @@ import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
 import { checkRules, compileRules, tellOnce } from './core/routing.ts';
 import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
+import { traced } from './core/traced.ts';
 import { afterAbort, deadlineAfter } from './lib/deadline.ts';
 import { formatGoDuration } from './lib/duration.ts';
 import type { Log } from './lib/log.ts';
@@ -30,7 +31,7 @@ import { Metrics } from './observe/metrics.ts';
 import { openTracing, type Tracing } from './observe/tracing.ts';
 import { Reloader } from './reload.ts';
 import { createDapr } from './rpc/dapr.ts';
-import { metadataOf, type AppHealthDescription } from './rpc/metadata.ts';
+import { metadataOf } from './rpc/metadata.ts';
 import { Streams } from './rpc/subscribe.ts';
 import { instanceOf, startServers, type Servers } from './servers.ts';
 
@@ -287,13 +288,13 @@ export class Sidecar {
     return async (spec, pubsub, recipient) => {
       const { policy, wrap } = this.resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
       const guarded = wrap(recipient);
+      const whole = spec.bulk ? batched(guarded, spec.bulk) : guarded;
       return createDelivery({
         spec,
         pubsub,
-        recipient: spec.bulk ? batched(guarded, spec.bulk) : guarded,
+        recipient: this.tracing ? traced(whole, this.tracing) : whole,
         publisher,
         appId: options.appId,
-        tracer: this.tracing,
         router: await compileRules(spec.rules, tellOnce(deliveryLog)),
         policy,
         notFound: options.appNotFound,
@@ -343,10 +344,4 @@ export class Sidecar {
       log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
     }
   }
-}
-
-/** How the app is probed; undefined where it is not. gRPC has a method for it and no path. */
-function healthOf({ appHealth, appProtocol }: DaprdOptions): AppHealthDescription | undefined {
-  if (!appHealth.enabled) return undefined;
-  return { ...appHealth, path: appProtocol.startsWith('grpc') ? '' : appHealth.path };
 }

@@ -15,7 +15,6 @@ import type { Answer, Recipient } from './recipient.ts';
 import { DEFAULT_BACKOFF, type RetryPolicy } from './retry-policy.ts';
 import type { Router } from './routing.ts';
 import type { SubscriptionSpec } from './subscription.ts';
-import { messagingAttributes, type Span, type Tracer } from './tracer.ts';
 import { unwrap, type Event } from './unwrap.ts';
 
 export type ProcessStatus = 'success' | 'retry' | 'drop';
@@ -28,8 +27,6 @@ export interface DeliveryContext {
   readonly policy: RetryPolicy;
   readonly publisher: Publisher;
   readonly appId: string;
-  /** Undefined where nothing is recorded. */
-  readonly tracer?: Tracer | undefined;
   /** What a recipient that does not know the event means: `retry` like a failure, `drop` as Dapr does. */
   readonly notFound: 'retry' | 'drop';
   /** True once the sidecar stops: a failure is then neither counted against the message nor dead-lettered. */
@@ -59,7 +56,7 @@ const GIVE_BACK: Outcome = { kind: 'retry', afterMs: 0 };
 const retryLater = (attempt: number): Outcome => ({ kind: 'retry', afterMs: backoffMs(DEFAULT_BACKOFF, attempt) });
 
 export function createDelivery(context: DeliveryContext): Handler {
-  const { spec, pubsub, router, recipient, tracer } = context;
+  const { spec, pubsub, router, recipient } = context;
   const raw = isRaw(spec.metadata, pubsub.name);
   const settlement = new Settlement(context);
 
@@ -74,7 +71,6 @@ export function createDelivery(context: DeliveryContext): Handler {
       return settlement.discard(message, event, topic, { reason: 'no matching route' }, 'success');
 
     const started = performance.now();
-    const span = tracer && spanOf(tracer, event, topic);
     const answer = await recipient.deliver(
       {
         pubsubName: pubsub.name,
@@ -83,12 +79,11 @@ export function createDelivery(context: DeliveryContext): Handler {
         body: event.body,
         ...(raw && { raw: message.data }),
         metadata: message.metadata,
-        traceparent: span?.trace.traceparent ?? event.traceparent,
-        tracestate: span?.trace.tracestate ?? event.tracestate,
+        traceparent: event.traceparent,
+        tracestate: event.tracestate,
       },
       signal,
     );
-    span?.end('reason' in answer ? answer.reason : '');
     if (signal.aborted) return GIVE_BACK;
     return settlement.of(answer, message, event, topic, performance.now() - started);
   };
@@ -98,12 +93,6 @@ export function createDelivery(context: DeliveryContext): Handler {
       context.log.error(`unexpected error while processing message ${message.id}: ${messageOf(error)}`);
       return retryLater(message.attempt);
     });
-}
-
-/** The span of a delivery; none where the event knows no trace at all. */
-function spanOf(tracer: Tracer, { traceparent, tracestate }: Event, topic: string): Span | undefined {
-  if (traceparent === '') return undefined;
-  return tracer.start(`pubsub/${topic}`, 'client', { traceparent, tracestate }, () => messagingAttributes(topic));
 }
 
 /** Turns answers into outcomes. The only place that writes dead letters and counts deliveries. */

@@ -56,18 +56,32 @@ export function createGateway(options: GatewayOptions): RequestListener {
       return answer(response, 401, 'invalid api token\n', TEXT);
     }
     if (isOpen(route)) return health(options, route, query, response);
-    const baggage = header(request, 'baggage');
-    const fault = baggage === undefined ? undefined : baggageFault(baggage);
-    if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
-    const caller = contextOf(request);
-    const context = options.tracer ? traced(options.tracer, { request, response, path, route, caller }) : caller;
-    if (route.kind === 'publish' || route.kind === 'bulk-publish') {
-      publish(options, { route, query, request, context }, response);
-    } else {
-      response.setHeaders(new Map(Object.entries(answerHeaders(request, context.trace))));
-      admin(request, response);
-    }
+    serve(options, admin, { request, response, path, route, query });
   };
+}
+
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
+  readonly route: Route;
+  readonly query: string;
+}
+
+/** Everything but health: what is traced. */
+function serve(options: GatewayOptions, admin: RequestListener, call: Call): void {
+  const { request, response, route, query } = call;
+  const baggage = header(request, 'baggage');
+  const fault = baggage === undefined ? undefined : baggageFault(baggage);
+  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
+  const caller = contextOf(request);
+  const context = options.tracer ? traced(options.tracer, { ...call, caller }) : caller;
+  if (route.kind === 'publish' || route.kind === 'bulk-publish') {
+    publish(options, { route, query, request, context }, response);
+  } else {
+    response.setHeaders(new Map(Object.entries(answerHeaders(request, context.trace))));
+    admin(request, response);
+  }
 }
 
 /** Health and metadata for probes from outside: no token, no body, nothing that changes anything. */
