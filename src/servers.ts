@@ -7,7 +7,7 @@ import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Tracer } from './core/tracer.ts';
-import { createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
+import { apiName, createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
@@ -153,8 +153,13 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     find: (request) => publisher.find(request),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: (method, path, code, duration, useragent) =>
-      logCall('HTTP API Called', { method: `${method} ${path}`, useragent, duration, code }),
+    onRequest: ({ method, path, route, status: code, ms: duration, userAgent: useragent, size }) => {
+      const { obfuscateUrls, omitHealthChecks } = context.configuration.apiLogging;
+      const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
+      if (isHealth && omitHealthChecks) return;
+      const called = obfuscateUrls ? apiName(route) : `${method} ${path}`;
+      logCall('HTTP API Called', { method: called, useragent, duration, code, size });
+    },
   };
 }
 

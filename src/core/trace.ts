@@ -39,3 +39,14 @@ export function traceparentOf(binary: Uint8Array): string {
   const traceparent = match ? `00-${match[1]}-${match[2]}-${match[3]}` : '';
   return isTraceparent(traceparent) ? traceparent : '';
 }
+
+/** Gives an event what it lacks of a trace from the metadata of its message; a traceparent from there counts as traceid too. */
+export function fillTrace(event: Record<string, unknown>, metadata: Readonly<Record<string, string>>): void {
+  const { traceid, traceparent, tracestate } = metadata;
+  if (traceparent !== undefined && !Object.hasOwn(event, 'traceparent')) {
+    event['traceparent'] = traceparent;
+    event['traceid'] = traceparent;
+  }
+  if (traceid !== undefined && !Object.hasOwn(event, 'traceid')) event['traceid'] = traceid;
+  if (tracestate !== undefined && !Object.hasOwn(event, 'tracestate')) event['tracestate'] = tracestate;
+}

@@ -11,7 +11,7 @@ import { PublishError } from '../core/publisher.ts';
 import type { Tracer } from '../core/tracer.ts';
 import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
-import { bodyOf, bulkBodyOf } from './error-body.ts';
+import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
 import { BadEscape, clean, routeOf, splitTarget, type Route } from './path.ts';
 import { publishBulk, publishEvent, type PublishPort } from './publish.ts';
 import { answerHeaders, contextOf, header } from './request-context.ts';
@@ -29,7 +29,19 @@ export interface GatewayOptions extends PublishPort {
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: (method: string, path: string, status: number, ms: number, userAgent: string) => void;
+  readonly onRequest: (request: ServedRequest) => void;
+}
+
+/** A request that was answered, for the log of API calls. */
+export interface ServedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly route: Route;
+  readonly status: number;
+  readonly ms: number;
+  readonly userAgent: string;
+  /** Bytes of the answer's body. */
+  readonly size: number;
 }
 
 /** The handler of every listening server. Never throws and always answers. */
@@ -39,12 +51,13 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const started = performance.now();
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
+    let route = NOTHING;
     response.once('close', () => {
       const userAgent = request.headers['user-agent'] ?? '';
-      options.onRequest(method, path, response.statusCode, performance.now() - started, userAgent);
+      const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
+      options.onRequest({ method, path, route, status: response.statusCode, ms, userAgent, size });
     });
     if (allowOrigin(options.allowedOrigins, request, response)) return;
-    let route: Route;
     try {
       route = permitted(options.access, routeOf(method, path), path);
     } catch (error) {
@@ -118,6 +131,20 @@ const ENDPOINTS: Readonly<Partial<Record<Route['kind'], string>>> = {
   shutdown: 'shutdown',
 };
 
+/** What a route is called where its URL is not to be shown. */
+export const apiName = ({ kind }: Route): string => API_NAMES[kind];
+
+const API_NAMES: Readonly<Record<Route['kind'], string>> = {
+  publish: 'PublishEvent',
+  'bulk-publish': 'BulkPublishEvent',
+  metadata: 'GetMetadata',
+  'set-metadata': 'SetMetadata',
+  shutdown: 'Shutdown',
+  healthz: 'Healthz',
+  outbound: 'HealthzOutbound',
+  none: 'Unknown',
+};
+
 /** Koa's part, loaded with the first request for it. */
 function lazyAdmin(options: GatewayOptions): RequestListener {
   let loading: Promise<RequestListener> | undefined;
@@ -175,8 +202,9 @@ function publish(
     (thrown: unknown) => {
       response.setHeaders(new Map(Object.entries(headers)));
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
-      if (isBulkFailure) answer(response, thrown.row.http, bulkBodyOf(thrown));
-      else refuse(response, thrown);
+      if (!isBulkFailure) return refuse(response, thrown);
+      response.setHeaders(new Map(Object.entries(bulkHeadersOf(thrown))));
+      answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
 }
@@ -190,5 +218,6 @@ function refuse(response: ServerResponse, thrown: unknown): void {
 function answer(response: ServerResponse, status: number, body: string, type = 'application/json'): void {
   if (response.headersSent || response.destroyed) return;
   if (!response.req.complete) response.setHeader('connection', 'close');
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(body);
+  response.setHeader('content-type', type).setHeader('content-length', Buffer.byteLength(body));
+  response.writeHead(status).end(body);
 }

@@ -207,6 +207,8 @@ test('what the component refuses of a bulk publish is named, and the rest is sto
       ['bad'],
     );
     t.regex(failedEntries[0]?.error ?? '', /refused by the test/);
+    t.deepEqual(JSON.parse(response.headers.get('metadata.responseData') ?? '').failedEntries, failedEntries);
+    t.regex(response.headers.get('metadata.error') ?? '', /^api error: code = Internal desc = error when publishing/);
     t.is(plugin.of(features.length > 0 ? 'bulk' : 'publish').length, features.length > 0 ? 1 : 3);
     await daprd.stop();
   }
