@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
@@ -8,6 +8,7 @@ import { ReflectionService } from '@grpc/reflection';
 import test, { type ExecutionContext } from 'ava';
 import { componentFile, publish } from '../_support/daprd.ts';
 import { until } from '../_support/until.ts';
+import { dapr, temporaryHome } from '../cli/command.ts';
 import { app, COMPONENT, components, site, sub } from './_site.ts';
 
 test('a component that is added while the sidecar runs is opened, also when its socket comes later', async (t) => {
@@ -30,6 +31,20 @@ test('a component that is added while the sidecar runs is opened, also when its 
   await rm(file);
   await until(async () => (await components(daprd)).every(({ name }) => name !== 'pubsub'), 'it is closed');
   await until(() => plugin.of('end').length === 1, `its stream at ${socket} ends`);
+});
+
+test('the command publishes on a component without a sidecar', async (t) => {
+  const { plugin: start, sockets } = await site(t);
+  const plugin = await start();
+  const home = temporaryHome(t);
+  const components = join(home, '.dapr', 'components');
+  await mkdir(components, { recursive: true });
+  await writeFile(join(components, 'pubsub.yaml'), COMPONENT);
+  const words = ['publish', '--pubsub', 'pubsub', '--topic', 'orders', '--data', '{"n":1}'];
+  const { code, stdout, stderr } = await dapr(t, words, { home, env: { DAPR_COMPONENTS_SOCKETS_FOLDER: sockets } });
+  t.is(code, 0, stderr);
+  t.regex(stdout, /through pubsub\.my-broker, without a sidecar/);
+  t.is(plugin.of('publish').length, 1);
 });
 
 for (const [name, type, settings, message] of [

@@ -101,6 +101,36 @@ test('a component that is killed and comes back is initialised again, and nothin
   t.true(daprd.log().includes(`pluggable component at ${socket} is back`));
 });
 
+test('a sidecar that is killed in mid-flight loses nothing: the component hands it out again', async (t) => {
+  const { plugin: start, daprd: launch } = await site(t);
+  const plugin = await start();
+  const receiver = await app(t, {
+    subscribe: [sub('storm')],
+    reply: () => new Promise((resolve) => setTimeout(() => resolve(200), 2)),
+  });
+  const acknowledged = new Set<number>();
+  for (let round = 0, n = 0; round < 4; round++) {
+    const daprd = await launch({ appPort: receiver.port });
+    const burst = Array.from({ length: 60 }, async () => {
+      const own = n++;
+      const response = await publish(daprd, 'storm', own).catch(() => undefined);
+      if (response?.status === 204) acknowledged.add(own);
+    });
+    const seen = receiver.received.length;
+    await until(() => receiver.received.length >= seen + 10, 'events flow');
+    await daprd.stop('SIGKILL');
+    await Promise.all(burst);
+  }
+  await launch({ appPort: receiver.port });
+  await until(() => plugin.unsettled.length === 0, 'all is acknowledged');
+  const arrived = new Set(receiver.received.map(({ event }) => event['data']));
+  t.true(acknowledged.size > 50, String(acknowledged.size));
+  t.deepEqual(
+    [...acknowledged].filter((own) => !arrived.has(own)),
+    [],
+  );
+});
+
 test('a stream that breaks is opened again and what was in hand comes again', async (t) => {
   const { plugin: start, daprd: launch } = await site(t);
   const plugin = await start();
