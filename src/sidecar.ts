@@ -15,6 +15,7 @@ import { watchDirectories } from './config/watch.ts';
 import { batched } from './core/batching.ts';
 import { createDelivery } from './core/delivery.ts';
 import { messageOf } from './core/errors.ts';
+import { measured } from './core/measured.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
 import { checkRules, compileRules, tellOnce } from './core/routing.ts';
@@ -225,7 +226,8 @@ export class Sidecar {
       log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
     }
     const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
-    const context = { findBroker, denied: this.configuration.deniedComponents, appId, environment, log };
+    const { onComponent } = this.metrics;
+    const context = { findBroker, denied: this.configuration.deniedComponents, appId, environment, onComponent, log };
     const components = await openComponents(specs, context);
     this.components = components;
     log.info('All outstanding components processed');
@@ -288,7 +290,7 @@ export class Sidecar {
     return async (spec, pubsub, recipient) => {
       const { policy, wrap } = this.resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
       const guarded = wrap(recipient);
-      const whole = spec.bulk ? batched(guarded, spec.bulk) : guarded;
+      const whole = spec.bulk ? batched(measured(guarded, this.metrics.onBatch), spec.bulk) : guarded;
       return createDelivery({
         spec,
         pubsub,

@@ -17,6 +17,8 @@ export interface OpenContext {
   readonly denied: readonly string[];
   readonly appId: string;
   readonly environment: Environment;
+  /** Hears of each component that was opened, and of each that could not be made or did not start. */
+  readonly onComponent?: (name: string, type: string, fault?: 'creation' | 'init') => void;
   readonly log: Log;
 }
 
@@ -83,9 +85,9 @@ export class Components {
   async open(spec: ComponentSpec): Promise<void> {
     const { appId, environment, log } = this.context;
     if (!this.isWanted(spec)) return;
+    const { name, type, version } = spec;
     const resolved = await resolveSettings(spec, this.stores, environment, log);
     const { settings, topicPrefix } = fillTemplates(resolved, { appId, ...environment });
-    const { name, type, version } = spec;
     let capabilities: readonly string[] = [];
     if (isSecretStore(spec)) {
       this.stores.set(name, await openSecretStore(spec, settings, environment));
@@ -95,6 +97,7 @@ export class Components {
       this.pubSubs.set(name, { name, type, version, broker, scopes: topicScopes(settings, appId), topicPrefix });
     }
     this.listed.set(name, { name, type, version, capabilities });
+    this.context.onComponent?.(name, type);
     log.info(`Component loaded: ${componentLabel(spec)}`);
   }
 
@@ -139,11 +142,12 @@ const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
-  { findBroker, appId, environment, log }: OpenContext,
+  { findBroker, appId, environment, onComponent, log }: OpenContext,
 ): Promise<Broker> {
   const { componentsSocketsFolder } = environment;
   const factory = await findBroker(spec.type, componentsSocketsFolder);
   if (!factory) {
+    onComponent?.(spec.name, spec.type, 'creation');
     const searched = `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`;
     throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
   }
@@ -160,6 +164,7 @@ async function openBroker(
     return await withTimeout(opening, spec.initTimeoutMs, `init timeout for component ${componentLabel(spec)}`);
   } catch (error) {
     void opening.then((broker) => broker.close()).catch(() => undefined);
+    onComponent?.(spec.name, spec.type, 'init');
     const label = componentLabel(spec);
     throw new Error(`[INIT_COMPONENT_FAILURE]: initialization error occurred for ${label}: ${messageOf(error)}`, {
       cause: error,

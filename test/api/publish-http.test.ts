@@ -243,4 +243,5 @@ test('metrics count what was published and delivered', async (t) => {
   t.true((await scrape()).includes(egress.replace('egress_count', 'egress_bulk_count')));
   t.true((await scrape()).includes(egress));
   t.true((await scrape()).includes('# TYPE dapr_component_pubsub_ingress_count counter'));
+  t.true((await scrape()).includes('dapr_runtime_component_init_total{app_id="app",component="pubsub.in-memory"} 1'));
 });
