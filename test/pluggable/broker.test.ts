@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { pluggableBroker } from '../../src/brokers/pluggable/broker.ts';
 import type { Broker } from '../../src/core/broker.ts';
@@ -6,6 +7,7 @@ import type { Log } from '../../src/lib/log.ts';
 import { temporaryDirectory } from '../_support/daprd.ts';
 import { Plugin, type PluginOptions } from '../_support/plugin.ts';
 import { until } from '../_support/until.ts';
+import { memoryLog } from '../unit/config/_support.ts';
 import { contextOf, publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf } from '../conformance/bench.ts';
 
 interface Pair {
@@ -126,4 +128,50 @@ test('a message as large as a publish may be passes both ways', async (t) => {
   await publish(broker, 'large', 'y'.repeat(4_000_000));
   await until(() => recorder.messages.length === 1, 'it arrives');
   t.is(textOf(recorder.messages[0] ?? t.fail()).length, 4_000_000);
+});
+
+test('a component that sends nonsense, or ends every stream at once, is asked again with growing pauses', async (t) => {
+  const folder = await temporaryDirectory(t);
+  const server = new Server();
+  t.teardown(() => server.forceShutdown());
+  const answers = [Buffer.from([0x0a, 0xff, 0xff]), Buffer.from([0xff]), Buffer.from([0x2a, 0x01, 0x78])];
+  let streams = 0;
+  const asIs = (bytes: Buffer): Buffer => bytes;
+  const definition = Object.fromEntries(
+    ['Init', 'Ping', 'PullMessages'].map((name) => {
+      const isStream = name === 'PullMessages';
+      const path = `/dapr.proto.components.v1.PubSub/${name}`;
+      const codecs = {
+        requestSerialize: asIs,
+        requestDeserialize: asIs,
+        responseSerialize: asIs,
+        responseDeserialize: asIs,
+      };
+      return [name, { path, requestStream: isStream, responseStream: isStream, ...codecs }];
+    }),
+  );
+  const empty = (_call: unknown, answer: (error: null, bytes: Buffer) => void): void => answer(null, Buffer.alloc(0));
+  server.addService(definition, {
+    Init: empty,
+    Ping: empty,
+    PullMessages: (call: ServerDuplexStream<Buffer, Buffer>) => {
+      call.write(answers[streams++ % answers.length] as Buffer);
+      setTimeout(() => call.end(), 20);
+    },
+  });
+  const credentials = ServerCredentials.createInsecure();
+  await new Promise((resolve) => server.bindAsync(`unix:${join(folder, 'x.sock')}`, credentials, resolve));
+  const log = memoryLog();
+  const factory = await pluggableBroker('pubsub.x', folder);
+  const broker = await factory?.open({}, { ...contextOf('app', ''), log });
+  if (!broker) throw new Error('there is no such broker');
+  t.teardown(() => broker.close());
+  const recorder = new Recorder();
+  const began = performance.now();
+  await until(() => subscribe(broker, 'x', recorder).then(Boolean, () => false), 'it is open for a moment');
+  await until(() => recorder.messages.length >= 1, 'a message among the nonsense arrives');
+  const [message] = recorder.messages;
+  t.like(message, { id: 'x', topic: 'x', attempt: 1 });
+  t.true(streams < 20 + (performance.now() - began) / 100, `${streams} streams`);
+  t.true(log.lines.length <= streams);
 });
