@@ -11,6 +11,7 @@ import type { Subscriptions } from './core/subscriptions.ts';
 import { deadlineAfter } from './lib/deadline.ts';
 import type { Log } from './lib/log.ts';
 import type { Reporter } from './lib/report.ts';
+import type { AppHealthDescription } from './rpc/metadata.ts';
 
 export interface AppContext {
   readonly options: DaprdOptions;
@@ -184,4 +185,10 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     maxConcurrency: options.appMaxConcurrency,
     healthPath: options.appHealth.path,
   });
+}
+
+/** How the app is probed; undefined where it is not. gRPC has a method for it and no path. */
+export function healthOf({ appHealth, appProtocol }: DaprdOptions): AppHealthDescription | undefined {
+  if (!appHealth.enabled) return undefined;
+  return { ...appHealth, path: appProtocol.startsWith('grpc') ? '' : appHealth.path };
 }

@@ -6,7 +6,8 @@ import type { DaprdOptions } from './config/flags.ts';
 import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
-import { createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
+import type { Tracer } from './core/tracer.ts';
+import { apiName, createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
@@ -26,6 +27,7 @@ export interface ServersContext {
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
   readonly metrics: Metrics;
+  readonly tracer: Tracer | undefined;
   readonly log: Log;
 }
 
@@ -88,6 +90,7 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       apiToken: options.environment.apiToken,
       access: accessOf(context),
       streams,
+      tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
       onCall: (method, code, duration, useragent) => logCall('gRPC API Called', { method, useragent, duration, code }),
@@ -146,11 +149,17 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     apiToken: options.environment.apiToken,
     allowedOrigins: options.allowedOrigins,
     access: accessOf(context),
+    tracer: context.tracer,
     find: (request) => publisher.find(request),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: (method, path, code, duration, useragent) =>
-      logCall('HTTP API Called', { method: `${method} ${path}`, useragent, duration, code }),
+    onRequest: ({ method, path, route, status: code, ms: duration, userAgent: useragent, size }) => {
+      const { obfuscateUrls, omitHealthChecks } = context.configuration.apiLogging;
+      const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
+      if (isHealth && omitHealthChecks) return;
+      const called = obfuscateUrls ? apiName(route) : `${method} ${path}`;
+      logCall('HTTP API Called', { method: called, useragent, duration, code, size });
+    },
   };
 }
 

@@ -4,8 +4,8 @@
  */
 
 import { flushCompileCache } from 'node:module';
-import { App } from './app.ts';
-import { FACTORIES } from './brokers/index.ts';
+import { App, healthOf } from './app.ts';
+import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { ASSUMED_COMPONENT, openComponents, type Components } from './config/open-components.ts';
@@ -15,10 +15,12 @@ import { watchDirectories } from './config/watch.ts';
 import { batched } from './core/batching.ts';
 import { createDelivery } from './core/delivery.ts';
 import { messageOf } from './core/errors.ts';
+import { measured } from './core/measured.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
 import { checkRules, compileRules, tellOnce } from './core/routing.ts';
 import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
+import { traced } from './core/traced.ts';
 import { afterAbort, deadlineAfter } from './lib/deadline.ts';
 import { formatGoDuration } from './lib/duration.ts';
 import type { Log } from './lib/log.ts';
@@ -27,9 +29,10 @@ import { Readiness } from './lib/readiness.ts';
 import { register, type Registration } from './lib/registry.ts';
 import type { Reporter } from './lib/report.ts';
 import { Metrics } from './observe/metrics.ts';
+import { openTracing, type Tracing } from './observe/tracing.ts';
 import { Reloader } from './reload.ts';
 import { createDapr } from './rpc/dapr.ts';
-import { metadataOf, type AppHealthDescription } from './rpc/metadata.ts';
+import { metadataOf } from './rpc/metadata.ts';
 import { Streams } from './rpc/subscribe.ts';
 import { instanceOf, startServers, type Servers } from './servers.ts';
 
@@ -47,8 +50,8 @@ export interface SidecarDeps {
 
 /** Dapr exits this long after a forced shutdown, so that the answer gets out. */
 const FORCED_EXIT_MS = 100;
-/** Loading what metrics need keeps the event loop busy for a moment: not while the first requests come. */
-const METRICS_DELAY_MS = 500;
+/** Loading what metrics and traces need keeps the event loop busy for a moment: not while the first requests come. */
+const LIBRARIES_DELAY_MS = 500;
 /** What a component may still take to close once the grace period is over. */
 const FORCED_CLOSE_MS = 1000;
 /** How long the app may take to end when the command that started both is gone. */
@@ -68,6 +71,8 @@ export class Sidecar {
   private components: Components | undefined;
   private subscriptions: Subscriptions | undefined;
   private streams: Streams | undefined;
+  /** Undefined where no span goes anywhere. */
+  private tracing: Tracing | undefined;
   private draining: Promise<void> | undefined;
   private readonly drainDeadline = new AbortController();
   private readonly stopping = new AbortController();
@@ -101,6 +106,7 @@ export class Sidecar {
     const { options, log, reporter } = this.deps;
     const started = performance.now();
     this.configuration = await loadConfiguration(options.configFiles, options.environment, log);
+    this.tracing = openTracing(this.configuration.tracing, options.appId, log.scoped('dapr.runtime'));
     const { components, resources } = await this.openComponents();
     const { pubSubs } = components;
     const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
@@ -126,10 +132,11 @@ export class Sidecar {
       readiness: this.readiness,
       outboundReady: () => this.servers !== undefined,
       metrics: this.metrics,
+      tracer: this.tracing,
       log,
     });
     this.readiness.reached('grpc-api-server');
-    if (this.servers.metricsPort > 0) setTimeout(() => void this.metrics.load(), METRICS_DELAY_MS).unref();
+    setTimeout(() => this.loadLibraries(), LIBRARIES_DELAY_MS).unref();
     this.register(this.servers);
     const { httpPort, grpcPort, metricsPort } = this.servers;
     reporter.send({ type: 'api', httpPort, grpcPort, metricsPort });
@@ -181,6 +188,7 @@ export class Sidecar {
     await this.servers?.close(deadline);
     await this.app?.close();
     await this.components?.close();
+    await this.tracing?.close(deadline);
     this.registration?.remove();
   }
 
@@ -223,8 +231,10 @@ export class Sidecar {
       log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
     }
     const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
+    const { onComponent } = this.metrics;
     const { deniedComponents: denied } = this.configuration;
-    const context = { factories: FACTORIES, denied, appId, environment, log, signal: this.stopping.signal };
+    const signal = this.stopping.signal;
+    const context = { findBroker, denied, appId, environment, onComponent, log, signal };
     const components = await openComponents(specs, context);
     this.components = components;
     log.info('All outstanding components processed');
@@ -237,6 +247,11 @@ export class Sidecar {
     const loaded = components.loaded.map(({ name, type }) => ({ name, type }));
     reporter.send({ type: 'components', loaded, skipped: resources.skipped.length });
     return { components, resources };
+  }
+
+  private loadLibraries(): void {
+    if (this.servers && this.servers.metricsPort > 0) void this.metrics.load();
+    void this.tracing?.load();
   }
 
   private load(): Promise<Resources> {
@@ -282,10 +297,11 @@ export class Sidecar {
     return async (spec, pubsub, recipient) => {
       const { policy, wrap } = this.resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
       const guarded = wrap(recipient);
+      const whole = spec.bulk ? batched(measured(guarded, this.metrics.onBatch), spec.bulk) : guarded;
       return createDelivery({
         spec,
         pubsub,
-        recipient: spec.bulk ? batched(guarded, spec.bulk) : guarded,
+        recipient: this.tracing ? traced(whole, this.tracing) : whole,
         publisher,
         appId: options.appId,
         router: await compileRules(spec.rules, tellOnce(deliveryLog)),
@@ -337,10 +353,4 @@ export class Sidecar {
       log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
     }
   }
-}
-
-/** How the app is probed; undefined where it is not. gRPC has a method for it and no path. */
-function healthOf({ appHealth, appProtocol }: DaprdOptions): AppHealthDescription | undefined {
-  if (!appHealth.enabled) return undefined;
-  return { ...appHealth, path: appProtocol.startsWith('grpc') ? '' : appHealth.path };
 }

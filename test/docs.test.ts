@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { FACTORIES } from '../src/brokers/index.ts';
+import { describePluggable } from '../src/brokers/pluggable/broker.ts';
 import { ERRORS, GrpcCode } from '../src/core/errors.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -46,7 +47,8 @@ test('the table of errors is the one in the code, and each error is explained on
 });
 
 test('every broker has its table of settings, and no other has one', (t) => {
-  const wanted = FACTORIES.map((factory) => factory.describe().trimEnd());
+  const described = [...FACTORIES.map((factory) => factory.describe()), describePluggable()];
+  const wanted = described.map((table) => table.trimEnd());
   t.deepEqual(tables('docs/brokers.md', 'setting').toSorted(), wanted.toSorted());
   const titles = [...read('docs/brokers.md').matchAll(/^## `(.+)`$/gm)].map(([, type]) => type);
   t.deepEqual(titles.toSorted(), FACTORIES.map(({ type }) => type).toSorted());

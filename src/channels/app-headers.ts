@@ -1,6 +1,7 @@
 /** A message's metadata as headers of the request to the app (contract 6.1). */
 
 import type { TopicEvent } from '../core/recipient.ts';
+import { binaryOf } from '../core/trace.ts';
 
 /** Ours to set, or nobody's: body description, hop by hop, and what would speak for the sidecar. */
 const KEPT_BACK = new Set([
@@ -51,11 +52,8 @@ export function headerOf(name: string, value: string): string[] {
 /** The same for gRPC, which has the trace in binary form as well. */
 export function callMetadataOf(event: TopicEvent): string[] {
   const headers = headersOf(event);
-  const [, traceId, spanId, flags] = event.traceparent.split('-');
-  if (traceId && spanId && flags) {
-    const binary = Buffer.from(`0000${traceId}01${spanId}02${flags}`, 'hex');
-    headers.push('grpc-trace-bin', binary.toString('base64'));
-  }
+  const binary = binaryOf(event.traceparent);
+  if (binary) headers.push('grpc-trace-bin', binary.toString('base64'));
   return headers;
 }
 

@@ -2,6 +2,7 @@
 
 import type { TopicEventCERequest, TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { asBuffer, mediaType } from '../core/cloud-event.ts';
+import { fillTrace } from '../core/trace.ts';
 import { stringAt, type Member } from '../lib/json-bytes.ts';
 import type { TopicEvent } from '../core/recipient.ts';
 
@@ -30,6 +31,7 @@ export function eventOf(event: TopicEvent, unknown: UnknownData): TopicEventCERe
   };
   const extensions: Record<string, unknown> = {};
   for (const [key, member] of members) if (!OWN.has(key)) extensions[key] = extensionOf(body, member);
+  fillTrace(extensions, event.metadata);
   return {
     id: text('id'),
     source: text('source'),

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { FACTORIES } from '../brokers/index.ts';
+import { findBroker } from '../brokers/index.ts';
 import type { ComponentSpec } from '../config/component.ts';
 import type { Environment } from '../config/environment.ts';
 import { ASSUMED_COMPONENT, openComponents } from '../config/open-components.ts';
@@ -49,14 +49,8 @@ export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers>
   );
   const needed = specs.filter((one) => one === spec || (isSecretStore(one) && one.name === spec.secretStore));
   const required = needed.map((one) => ({ ...one, ignoreErrors: false }));
-  const opened = await openComponents(required, {
-    factories: FACTORIES,
-    denied: [],
-    appId,
-    environment,
-    log,
-    signal: NEVER,
-  }).catch(cannotOpen);
+  const context = { findBroker, denied: [], appId, environment, log, signal: NEVER };
+  const opened = await openComponents(required, context).catch(cannotOpen);
   const brokers = [...opened.pubSubs.values()].map(({ broker }) => broker);
   try {
     const publisher = new Publisher(

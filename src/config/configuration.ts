@@ -5,11 +5,11 @@ import { messageOf } from '../core/errors.ts';
 import { Fields } from '../lib/fields.ts';
 import type { Log } from '../lib/log.ts';
 import type { Environment } from './environment.ts';
+import { NO_TRACING, tracingOf, withEnvironment, type TracingSettings } from './tracing.ts';
 import { readText, yamlDocuments } from './yaml.ts';
 
 export interface Configuration {
-  /** Share of new traces that are recorded, 0 to 1. */
-  readonly tracing: { readonly samplingRate: number };
+  readonly tracing: TracingSettings;
   readonly metrics: { readonly enabled: boolean };
   /** Switches by name. A feature that is not in it has its default. */
   readonly features: ReadonlyMap<string, boolean>;
@@ -26,7 +26,7 @@ export interface Configuration {
 
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
-  tracing: { samplingRate: 0.0001 },
+  tracing: NO_TRACING,
   metrics: { enabled: true },
   features: new Map(),
   api: { allowed: [], denied: [] },
@@ -53,7 +53,7 @@ export async function loadConfiguration(
     }
     log.info('Application configuration loaded');
   }
-  return configuration;
+  return { ...configuration, tracing: withEnvironment(configuration.tracing, environment) };
 }
 
 async function readSpec(file: string, { variable }: Environment): Promise<Fields> {
@@ -73,9 +73,7 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
   const logging = spec.child('logging').child('apiLogging');
   const features = spec.children('features').map((one) => [one.text('name'), one.flag('enabled') ?? false] as const);
   return {
-    tracing: {
-      samplingRate: samplingRate(spec.child('tracing').text('samplingRate'), log) ?? base.tracing.samplingRate,
-    },
+    tracing: tracingOf(spec.child('tracing'), base.tracing, log),
     metrics: { enabled: metrics ?? base.metrics.enabled },
     features: spec.has('features') ? new Map(features) : base.features,
     api: {
@@ -97,13 +95,4 @@ function apiRules(api: Fields, list: string): ApiRule[] {
     version: rule.text('version'),
     protocol: rule.text('protocol'),
   }));
-}
-
-/** Undefined for the default. */
-function samplingRate(text: string, log: Log): number | undefined {
-  if (text === '') return undefined;
-  const rate = Number(text);
-  if (rate >= 0 && rate <= 1) return rate;
-  log.warn(`tracing.samplingRate wants a number from 0 to 1, not '${text}'; the default is used`);
-  return undefined;
 }

@@ -180,7 +180,10 @@ const Observe = {
     default: '',
     description: 'Address of the metrics (default 127.0.0.1, in Kubernetes 0.0.0.0).',
   }),
-  'enable-profiling': boolean({ default: false, description: 'Whether a profiler may attach.' }),
+  'enable-profiling': boolean({
+    default: false,
+    description: 'Taken with a warning: there are no profiles of Go here.',
+  }),
   'profile-port': ownPort(7777, 'Port for the profiler.', ['profiling-port']),
 } satisfies Schema;
 

@@ -12,11 +12,14 @@ import { awaitedSecretStore, isSecretStore, openSecretStore, resolveSettings, ty
 import { fillTemplates } from './templates.ts';
 
 export interface OpenContext {
-  readonly factories: readonly BrokerFactory[];
+  /** Undefined where nothing is called so. */
+  readonly findBroker: (type: string, socketsFolder: string) => Promise<BrokerFactory | undefined>;
   /** Types, `type` or `type/version`, that are not loaded. */
   readonly denied: readonly string[];
   readonly appId: string;
   readonly environment: Environment;
+  /** Hears of each component that was opened, and of each that could not be made or did not start. */
+  readonly onComponent?: (name: string, type: string, fault?: 'creation' | 'init') => void;
   readonly log: Log;
   /** Aborts when nothing is to be opened any more. What is being opened then fails. */
   readonly signal: AbortSignal;
@@ -85,9 +88,9 @@ export class Components {
   async open(spec: ComponentSpec): Promise<void> {
     const { appId, environment, log } = this.context;
     if (!this.isWanted(spec)) return;
+    const { name, type, version } = spec;
     const resolved = await resolveSettings(spec, this.stores, environment, log);
     const { settings, topicPrefix } = fillTemplates(resolved, { appId, ...environment });
-    const { name, type, version } = spec;
     let capabilities: readonly string[] = [];
     if (isSecretStore(spec)) {
       this.stores.set(name, await openSecretStore(spec, settings, environment));
@@ -97,6 +100,7 @@ export class Components {
       this.pubSubs.set(name, { name, type, version, broker, scopes: topicScopes(settings, appId), topicPrefix });
     }
     this.listed.set(name, { name, type, version, capabilities });
+    this.context.onComponent?.(name, type);
     log.info(`Component loaded: ${componentLabel(spec)}`);
   }
 
@@ -135,15 +139,21 @@ export class Components {
 const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],
   ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
+  ['bulk-publish', 'BULK_PUBSUB'],
 ];
 
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
-  { factories, appId, environment, log, signal }: OpenContext,
+  { findBroker, appId, environment, onComponent, log, signal }: OpenContext,
 ): Promise<Broker> {
-  const factory = factories.find(({ type }) => type === spec.type);
-  if (!factory) throw new Error(`couldn't find message bus ${spec.type}/${spec.version}`);
+  const { componentsSocketsFolder } = environment;
+  const factory = await findBroker(spec.type, componentsSocketsFolder);
+  if (!factory) {
+    onComponent?.(spec.name, spec.type, 'creation');
+    const searched = `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`;
+    throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
+  }
   const given = settings['consumerID']?.trim() ?? '';
   const label = componentLabel(spec);
   const timeout = deadlineAfter(spec.initTimeoutMs);
@@ -163,6 +173,7 @@ async function openBroker(
     return await Promise.race([opening, failAtAbort(gaveUp, reason)]);
   } catch (error) {
     void opening.then((broker) => broker.close()).catch(() => undefined);
+    onComponent?.(spec.name, spec.type, 'init');
     throw new Error(`[INIT_COMPONENT_FAILURE]: initialization error occurred for ${label}: ${messageOf(error)}`, {
       cause: error,
     });

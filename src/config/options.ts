@@ -195,6 +195,10 @@ function warningsOf(flags: FlagValues, options: Omit<DaprdOptions, 'warnings'>):
   const open = options.listenAddresses.filter((address) => !isLoopback(address));
   const cases: readonly [boolean, string][] = [
     [flags['app-ssl'], "The 'app-ssl' flag is deprecated; use 'app-protocol=https' instead"],
+    [
+      options.profiling.enabled,
+      'enable-profiling has no effect: there are no profiles of Go here. NODE_OPTIONS=--inspect or --cpu-prof gives those of Node',
+    ],
     [options.ignored.includes('enable-mtls'), 'enable-mtls has no effect: sidecars do not call each other here'],
     [
       options.gracefulShutdownMs === Infinity,

@@ -80,8 +80,8 @@ export interface GroupStats {
   readonly parked: number;
 }
 
-/** What a broker does by itself, so that core must not: keep messages only for their TTL; patterns as topics. */
-export type BrokerFeature = 'message-ttl' | 'wildcard-topics';
+/** What a broker does by itself, so that core must not: keep messages only for their TTL; patterns as topics; lists. */
+export type BrokerFeature = 'message-ttl' | 'wildcard-topics' | 'bulk-publish';
 
 export interface Broker {
   readonly features: ReadonlySet<BrokerFeature>;

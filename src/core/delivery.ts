@@ -15,7 +15,7 @@ import type { Answer, Recipient } from './recipient.ts';
 import { DEFAULT_BACKOFF, type RetryPolicy } from './retry-policy.ts';
 import type { Router } from './routing.ts';
 import type { SubscriptionSpec } from './subscription.ts';
-import { unwrap, type Event } from './unwrap.ts';
+import { parsedEvent, unwrap, type Event } from './unwrap.ts';
 
 export type ProcessStatus = 'success' | 'retry' | 'drop';
 
@@ -66,7 +66,7 @@ export function createDelivery(context: DeliveryContext): Handler {
     if (event.expiresAt !== undefined && event.expiresAt <= Date.now()) {
       return settlement.discard(message, event, topic, { reason: 'expired' }, 'drop');
     }
-    const path = router.route(router.readsEvent ? JSON.parse(event.body.toString('utf8')) : undefined);
+    const path = router.route(router.readsEvent ? parsedEvent(event, message.metadata) : undefined);
     if (path === undefined)
       return settlement.discard(message, event, topic, { reason: 'no matching route' }, 'success');
 

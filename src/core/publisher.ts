@@ -32,6 +32,8 @@ export interface PublishEntry {
   readonly data: Uint8Array;
   readonly contentType: string;
   readonly metadata: Metadata;
+  /** Its own, where it is not the request's. */
+  readonly trace?: Trace;
 }
 
 export interface PublishRequest {
@@ -57,8 +59,24 @@ export class PublishError extends SidecarError {
 /** How long a dead letter is tried again. */
 const FORWARD_MS = 30_000;
 
-/** Called once for every publish that reached a broker. `ms` is its duration. */
-export type OnPublished = (pubsub: string, topic: string, ms: number, failed: number) => void;
+/** Called once for every publish that reached a broker. */
+export type OnPublished = (published: Published) => void;
+
+export interface Published {
+  readonly pubsub: string;
+  readonly topic: string;
+  readonly ms: number;
+  /** How many entries the broker did not take. */
+  readonly failed: number;
+  /** Whether the caller published a list. */
+  readonly isBulk: boolean;
+}
+
+interface Sending {
+  readonly protocol: 'grpc' | 'http';
+  readonly isBulk: boolean;
+  readonly signal?: AbortSignal;
+}
 
 export class Publisher {
   private readonly pubSubs: PubSubs;
@@ -80,7 +98,8 @@ export class Publisher {
     refuseBadIds(entries, pubsub.name, request.topic, this.appId);
     const messages = entries.map((entry) => this.message(entry, raw, pubsub, request));
     this.allow(pubsub, request.topic);
-    const failures = await this.send(pubsub, request.topic, messages, { protocol: request.protocol });
+    const isBulk = entries[0]?.id !== SINGLE;
+    const failures = await this.send(pubsub, request.topic, messages, { protocol: request.protocol, isBulk });
     if (failures.length > 0) throw publishError(pubsub.name, request.topic, entries, failures);
   }
 
@@ -89,6 +108,7 @@ export class Publisher {
     this.allow(pubsub, topic);
     const failures = await this.send(pubsub, topic, [message], {
       protocol: 'grpc',
+      isBulk: false,
       signal: AbortSignal.timeout(FORWARD_MS),
     });
     if (failures[0]) throw failures[0].error;
@@ -117,7 +137,7 @@ export class Publisher {
       pubsubName: pubsub.name,
       topic: request.topic,
       appId: this.appId,
-      trace: request.trace,
+      trace: entry.trace ?? request.trace,
       brokerExpires: pubsub.broker.features.has('message-ttl'),
     });
     return { data: event, contentType: 'application/cloudevents+json', metadata };
@@ -127,7 +147,7 @@ export class Publisher {
     pubsub: PubSub,
     topic: string,
     messages: readonly OutboundMessage[],
-    { protocol, signal }: { readonly protocol: 'grpc' | 'http'; readonly signal?: AbortSignal },
+    { protocol, isBulk, signal }: Sending,
   ): Promise<readonly PublishFailure[]> {
     if (messages.length === 0) return [];
     const started = performance.now();
@@ -139,7 +159,8 @@ export class Publisher {
       codeOf: (error) => publishCode(error, protocol),
       ...(signal && { signal }),
     });
-    this.onPublished(pubsub.name, topic, performance.now() - started, failures.length);
+    const ms = performance.now() - started;
+    this.onPublished({ pubsub: pubsub.name, topic, ms, failed: failures.length, isBulk });
     return failures;
   }
 }

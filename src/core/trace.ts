@@ -25,3 +25,28 @@ export function traceOf(traceparent: string | undefined, tracestate: string | un
   if (traceparent === undefined || !isTraceparent(traceparent)) return NO_TRACE;
   return { traceparent, tracestate: tracestate ?? '' };
 }
+
+/** `grpc-trace-bin`: version 0, then trace id, span id and flags, each behind its number. Undefined where there is no trace. */
+export function binaryOf(traceparent: string): Buffer | undefined {
+  const [, traceId, spanId, flags] = traceparent.split('-');
+  return traceId && spanId && flags ? Buffer.from(`0000${traceId}01${spanId}02${flags}`, 'hex') : undefined;
+}
+
+/** The trace that `grpc-trace-bin` names, empty when it names none. */
+export function traceparentOf(binary: Uint8Array): string {
+  const hex = Buffer.from(binary).toString('hex');
+  const match = /^0000([0-9a-f]{32})01([0-9a-f]{16})02([0-9a-f]{2})$/.exec(hex);
+  const traceparent = match ? `00-${match[1]}-${match[2]}-${match[3]}` : '';
+  return isTraceparent(traceparent) ? traceparent : '';
+}
+
+/** Gives an event what it lacks of a trace from the metadata of its message; a traceparent from there counts as traceid too. */
+export function fillTrace(event: Record<string, unknown>, metadata: Readonly<Record<string, string>>): void {
+  const { traceid, traceparent, tracestate } = metadata;
+  if (traceparent !== undefined && !Object.hasOwn(event, 'traceparent')) {
+    event['traceparent'] = traceparent;
+    event['traceid'] = traceparent;
+  }
+  if (traceid !== undefined && !Object.hasOwn(event, 'traceid')) event['traceid'] = traceid;
+  if (tracestate !== undefined && !Object.hasOwn(event, 'tracestate')) event['tracestate'] = tracestate;
+}

@@ -4,7 +4,7 @@ import { endsWithObject, JsonFault, membersOf, type Member, stringAt } from '../
 import type { InboundMessage } from './broker.ts';
 import { asBuffer, assemble, wrapRaw } from './cloud-event.ts';
 import { find, type Metadata } from './metadata.ts';
-import { isTraceparent, ZERO_TRACEPARENT } from './trace.ts';
+import { fillTrace, isTraceparent, ZERO_TRACEPARENT } from './trace.ts';
 
 export interface Event {
   /** The CloudEvent as JSON. */
@@ -36,6 +36,13 @@ export function unwrap(message: InboundMessage, pubsubName: string, topic: strin
     if (!(error instanceof JsonFault)) throw error;
   }
   return wrapped(message, pubsubName, topic);
+}
+
+/** The event as rules see it. */
+export function parsedEvent({ body }: Event, metadata: Metadata): unknown {
+  const parsed = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
+  fillTrace(parsed, metadata);
+  return parsed;
 }
 
 function wrapped(message: InboundMessage, pubsubName: string, topic: string): Event {

@@ -3,7 +3,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import Koa from 'koa';
 import { SidecarError } from '../core/errors.ts';
-import { ZERO_TRACEPARENT } from '../core/trace.ts';
 import { readBody } from './body.ts';
 import { bodyOf } from './error-body.ts';
 import { permitted, type GatewayOptions } from './gateway.ts';
@@ -19,7 +18,6 @@ export function createAdmin(options: GatewayOptions): RequestListener {
     const { path } = splitTarget(ctx.req.url ?? '/');
     try {
       const route = permitted(options.access, routeOf(ctx.method, path), path);
-      ctx.set('traceparent', contextOf(ctx.req).trace.traceparent || ZERO_TRACEPARENT);
       await serve(options, route, ctx);
     } catch (thrown) {
       const error = SidecarError.from(thrown);

@@ -32,6 +32,19 @@ export function bulkBodyOf(error: PublishError): string {
   return escapeHtml(JSON.stringify({ failedEntries, errorCode: error.row.tag }));
 }
 
+/** Beyond this the headers of an answer are more than clients read. */
+const MAX_HEADER = 4096;
+
+/** The same in headers, where one reads them; left out where it is long. */
+export function bulkHeadersOf(error: PublishError): Readonly<Record<string, string>> {
+  const body = bulkBodyOf(error).replace(/[^\x20-\x7e]/g, escapeCharacter);
+  if (body.length > MAX_HEADER) return {};
+  const text = `api error: code = Internal desc = ${error.message}`.replace(/[^\x20-\x7e]/g, '?');
+  return { 'metadata.responseData': body, 'metadata.error': text };
+}
+
+const escapeCharacter = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 const ESCAPES: Readonly<Record<string, string>> = {
   '<': '\\u003c',
   '>': '\\u003e',

@@ -5,15 +5,17 @@
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { ApiAccess } from '../core/api-access.ts';
+import { baggageFault } from '../core/baggage.ts';
 import { SidecarError } from '../core/errors.ts';
 import { PublishError } from '../core/publisher.ts';
-import { ZERO_TRACEPARENT } from '../core/trace.ts';
-import { hasToken } from '../rpc/bind.ts';
+import type { Tracer } from '../core/tracer.ts';
+import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
-import { bodyOf, bulkBodyOf } from './error-body.ts';
+import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
 import { BadEscape, clean, routeOf, splitTarget, type Route } from './path.ts';
 import { publishBulk, publishEvent, type PublishPort } from './publish.ts';
-import { contextOf, header } from './request-context.ts';
+import { answerHeaders, contextOf, header } from './request-context.ts';
+import { traced } from './request-span.ts';
 
 export interface GatewayOptions extends PublishPort {
   /** Required of every request but health checks; empty: none. */
@@ -21,11 +23,25 @@ export interface GatewayOptions extends PublishPort {
   /** Origins that browsers may call from. */
   readonly allowedOrigins: readonly string[];
   readonly access: ApiAccess;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
   /** Whether publishing works: components and servers are up. */
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: (method: string, path: string, status: number, ms: number, userAgent: string) => void;
+  readonly onRequest: (request: ServedRequest) => void;
+}
+
+/** A request that was answered, for the log of API calls. */
+export interface ServedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly route: Route;
+  readonly status: number;
+  readonly ms: number;
+  readonly userAgent: string;
+  /** Bytes of the answer's body. */
+  readonly size: number;
 }
 
 /** The handler of every listening server. Never throws and always answers. */
@@ -35,26 +51,50 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const started = performance.now();
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
+    let route = NOTHING;
     response.once('close', () => {
       const userAgent = request.headers['user-agent'] ?? '';
-      options.onRequest(method, path, response.statusCode, performance.now() - started, userAgent);
+      const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
+      options.onRequest({ method, path, route, status: response.statusCode, ms, userAgent, size });
     });
     if (allowOrigin(options.allowedOrigins, request, response)) return;
-    let route: Route;
     try {
       route = permitted(options.access, routeOf(method, path), path);
     } catch (error) {
       if (!(error instanceof BadEscape)) throw error;
-      return answer(response, 400, error.message, 'text/plain; charset=utf-8');
+      return answer(response, 400, error.message, TEXT);
     }
     if (!isOpen(route) && !hasToken(options.apiToken, header(request, 'dapr-api-token'))) {
       response.setHeader('x-content-type-options', 'nosniff');
-      return answer(response, 401, 'invalid api token\n', 'text/plain; charset=utf-8');
+      return answer(response, 401, 'invalid api token\n', TEXT);
     }
-    if (route.kind === 'publish' || route.kind === 'bulk-publish') publish(options, route, query, request, response);
-    else if (isOpen(route)) health(options, route, query, response);
-    else admin(request, response);
+    if (isOpen(route)) return health(options, route, query, response);
+    serve(options, admin, { request, response, path, route, query });
   };
+}
+
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
+  readonly route: Route;
+  readonly query: string;
+}
+
+/** Everything but health: what is traced. */
+function serve(options: GatewayOptions, admin: RequestListener, call: Call): void {
+  const { request, response, route, query } = call;
+  const baggage = header(request, 'baggage');
+  const fault = baggage === undefined ? undefined : baggageFault(baggage);
+  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
+  const caller = contextOf(request);
+  const context = options.tracer ? traced(options.tracer, { ...call, caller }) : caller;
+  if (route.kind === 'publish' || route.kind === 'bulk-publish') {
+    publish(options, { route, query, request, context }, response);
+  } else {
+    response.setHeaders(new Map(Object.entries(answerHeaders(request, context.trace))));
+    admin(request, response);
+  }
 }
 
 /** Health and metadata for probes from outside: no token, no body, nothing that changes anything. */
@@ -63,12 +103,13 @@ export function createPublicGateway(options: GatewayOptions): RequestListener {
   return function handle(request, response) {
     const { path, query } = splitTarget(request.url ?? '/');
     const route = request.method === 'GET' ? routeOf('GET', path) : NOTHING;
-    if (route.kind === 'none') answer(response, 404, '404 page not found\n', 'text/plain; charset=utf-8');
+    if (route.kind === 'none') answer(response, 404, '404 page not found\n', TEXT);
     else if (isOpen(route)) health(options, route, query, response);
     else admin(request, response);
   };
 }
 
+const TEXT = 'text/plain; charset=utf-8';
 const NOTHING: Route = { kind: 'none' };
 
 /** A route that may not be called is none. Health may always be asked for. */
@@ -90,6 +131,20 @@ const ENDPOINTS: Readonly<Partial<Record<Route['kind'], string>>> = {
   shutdown: 'shutdown',
 };
 
+/** What a route is called where its URL is not to be shown. */
+export const apiName = ({ kind }: Route): string => API_NAMES[kind];
+
+const API_NAMES: Readonly<Record<Route['kind'], string>> = {
+  publish: 'PublishEvent',
+  'bulk-publish': 'BulkPublishEvent',
+  metadata: 'GetMetadata',
+  'set-metadata': 'SetMetadata',
+  shutdown: 'Shutdown',
+  healthz: 'Healthz',
+  outbound: 'HealthzOutbound',
+  none: 'Unknown',
+};
+
 /** Koa's part, loaded with the first request for it. */
 function lazyAdmin(options: GatewayOptions): RequestListener {
   let loading: Promise<RequestListener> | undefined;
@@ -99,6 +154,13 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
       (error: unknown) => refuse(response, error),
     );
   };
+}
+
+interface PublishRoute {
+  readonly route: Extract<Route, { topic: string }>;
+  readonly query: string;
+  readonly request: IncomingMessage;
+  readonly context: CallContext;
 }
 
 /** Whether a route is served without a token. */
@@ -127,24 +189,22 @@ function refuseUnready({ appId, notReady }: GatewayOptions, query: string): void
 
 function publish(
   options: GatewayOptions,
-  route: Extract<Route, { topic: string }>,
-  query: string,
-  request: IncomingMessage,
+  { route, query, request, context }: PublishRoute,
   response: ServerResponse,
 ): void {
-  const context = contextOf(request);
-  const traceparent = context.trace.traceparent || ZERO_TRACEPARENT;
   const carryOut = route.kind === 'publish' ? publishEvent : publishBulk;
   const { pubsubName, topic } = route;
+  const headers = answerHeaders(request, context.trace);
   carryOut(options, { pubsubName, topic, query, request, context }).then(
     () => {
-      response.writeHead(204, { traceparent }).end();
+      response.writeHead(204, headers).end();
     },
     (thrown: unknown) => {
-      response.setHeader('traceparent', traceparent);
+      response.setHeaders(new Map(Object.entries(headers)));
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
-      if (isBulkFailure) answer(response, thrown.row.http, bulkBodyOf(thrown));
-      else refuse(response, thrown);
+      if (!isBulkFailure) return refuse(response, thrown);
+      response.setHeaders(new Map(Object.entries(bulkHeadersOf(thrown))));
+      answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
 }
@@ -158,5 +218,6 @@ function refuse(response: ServerResponse, thrown: unknown): void {
 function answer(response: ServerResponse, status: number, body: string, type = 'application/json'): void {
   if (response.headersSent || response.destroyed) return;
   if (!response.req.complete) response.setHeader('connection', 'close');
-  response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(body);
+  response.setHeader('content-type', type).setHeader('content-length', Buffer.byteLength(body));
+  response.writeHead(status).end(body);
 }

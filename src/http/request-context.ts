@@ -1,7 +1,7 @@
-/** What the service sees of an HTTP request. */
+/** What the service sees of an HTTP request, and what every answer of the API tells. */
 
 import type { IncomingMessage } from 'node:http';
-import { traceOf } from '../core/trace.ts';
+import { traceOf, ZERO_TRACEPARENT, type Trace } from '../core/trace.ts';
 import type { CallContext } from '../rpc/bind.ts';
 
 export function contextOf(request: IncomingMessage): CallContext {
@@ -16,4 +16,13 @@ export function contextOf(request: IncomingMessage): CallContext {
 export function header(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];
   return typeof value === 'string' ? value : value?.[0];
+}
+
+/** What every answer has: the trace, all zero without one, and the caller's baggage. */
+export function answerHeaders(request: IncomingMessage, { traceparent, tracestate }: Trace): Record<string, string> {
+  const headers: Record<string, string> = { traceparent: traceparent || ZERO_TRACEPARENT };
+  if (tracestate !== '') headers['tracestate'] = tracestate;
+  const baggage = header(request, 'baggage');
+  if (baggage !== undefined) headers['baggage'] = baggage;
+  return headers;
 }

@@ -6,6 +6,7 @@
 import type { RequestListener } from 'node:http';
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { OnPolicy, PolicyUse } from '../core/guard.ts';
+import type { OnBatch } from '../core/measured.ts';
 import type { OnPublished } from '../core/publisher.ts';
 import type { DeliveryContext } from '../core/delivery.ts';
 
@@ -24,13 +25,20 @@ const OTHER_TOPICS = '_other';
 const EGRESS = ['app_id', 'component', 'namespace', 'success', 'topic'];
 const INGRESS = ['app_id', 'component', 'namespace', 'process_status', 'status', 'topic'];
 
+const BATCH = ['app_id', 'component', 'namespace', 'process_status', 'topic'];
+const OPENED = ['app_id', 'component'];
+const FAILED = ['app_id', 'component', 'reason', 'componentName'];
 const POLICY = ['app_id', 'name', 'policy', 'namespace', 'flow_direction', 'target', 'status'];
 const BREAKER_STATES = ['closed', 'half-open', 'open'];
 
 interface Series {
   readonly registry: Registry;
   readonly egress: [Counter, Histogram];
+  readonly egressBulk: [Counter, Histogram];
   readonly ingress: [Counter, Histogram];
+  readonly ingressBulk: [Counter, Histogram];
+  readonly bulkEvents: Counter;
+  readonly components: { readonly loaded: Counter; readonly opened: Counter; readonly failed: Counter };
   readonly policies: { readonly applied: Counter; readonly activated: Counter; readonly state: Gauge };
 }
 
@@ -55,8 +63,10 @@ export class Metrics {
   private async createSeries(): Promise<void> {
     const { Counter, Gauge, Histogram, Registry } = await import('prom-client');
     const registry = new Registry();
+    const counter = (name: string, help: string, labelNames: string[]): Counter =>
+      new Counter({ name, help, labelNames, registers: [registry] });
     const pair = (name: string, what: string, labelNames: string[]): [Counter, Histogram] => [
-      new Counter({ name: `${name}_count`, help: `Number of ${what}.`, labelNames, registers: [registry] }),
+      counter(`${name}_count`, `Number of ${what}.`, labelNames),
       new Histogram({
         name: `${name}_latencies`,
         help: `Latency of ${what}, milliseconds.`,
@@ -68,20 +78,22 @@ export class Metrics {
     this.series = {
       registry,
       egress: pair('dapr_component_pubsub_egress', 'publishes to a broker', EGRESS),
+      egressBulk: pair('dapr_component_pubsub_egress_bulk', 'bulk publishes to a broker', EGRESS),
       ingress: pair('dapr_component_pubsub_ingress', 'deliveries to the app', INGRESS),
+      ingressBulk: pair('dapr_component_pubsub_ingress_bulk', 'batches delivered to the app', BATCH),
+      bulkEvents: counter('dapr_component_pubsub_ingress_bulk_event_count', 'Number of events in batches.', BATCH),
+      components: {
+        loaded: counter('dapr_runtime_component_loaded', 'Number of components that were loaded.', ['app_id']),
+        opened: counter('dapr_runtime_component_init_total', 'Number of components that were opened.', OPENED),
+        failed: counter('dapr_runtime_component_init_fail_total', 'Number of components that were not.', FAILED),
+      },
       policies: {
-        applied: new Counter({
-          name: 'dapr_resiliency_count',
-          help: 'Number of operations that ran under a policy.',
-          labelNames: POLICY,
-          registers: [registry],
-        }),
-        activated: new Counter({
-          name: 'dapr_resiliency_activations_total',
-          help: 'Number of retries, timeouts and changes of a circuit breaker.',
-          labelNames: POLICY,
-          registers: [registry],
-        }),
+        applied: counter('dapr_resiliency_count', 'Number of operations that ran under a policy.', POLICY),
+        activated: counter(
+          'dapr_resiliency_activations_total',
+          'Number of retries, timeouts and changes of a circuit breaker.',
+          POLICY,
+        ),
         state: new Gauge({
           name: 'dapr_resiliency_cb_state',
           help: 'Whether a circuit breaker is in this state.',
@@ -94,9 +106,10 @@ export class Metrics {
     this.early = [];
   }
 
-  readonly onPublished: OnPublished = (component, topic, ms, failed) => {
+  readonly onPublished: OnPublished = ({ pubsub: component, topic, ms, failed, isBulk }) => {
     const success = String(failed === 0);
-    this.record(`>${component}\0${topic}\0${success}`, ms, 'egress', () => ({ component, success, topic }));
+    const key = `${isBulk ? '>>' : '>'}${component}\0${topic}\0${success}`;
+    this.record(key, ms, isBulk ? 'egressBulk' : 'egress', () => ({ component, success, topic }));
   };
 
   readonly onProcessed: OnProcessed = (component, topic, process_status, status, ms) => {
@@ -104,17 +117,41 @@ export class Metrics {
     this.record(key, ms, 'ingress', () => ({ component, process_status, status, topic }));
   };
 
-  readonly onPolicy: OnPolicy = (event, use) => {
-    if (!this.series) {
-      if (this.early.length < MAX_EARLY) this.early.push(() => this.onPolicy(event, use));
-      return;
+  readonly onBatch: OnBatch = ({ pubsub: component, topic, ms, answers }) => {
+    this.record(`<<${component}\0${topic}`, ms, 'ingressBulk', () => ({ component, process_status: '', topic }));
+    for (const answer of new Set(answers)) {
+      const count = answers.filter((one) => one === answer).length;
+      this.later(({ bulkEvents }) => {
+        const { appId: app_id, namespace } = this;
+        bulkEvents.inc({ app_id, component, namespace, process_status: answer.toUpperCase(), topic }, count);
+      });
     }
-    const labels = this.policyLabels(use);
-    const { policies } = this.series;
-    policies[event].inc(labels);
-    if (use.status === '') return;
-    for (const status of BREAKER_STATES) policies.state.set({ ...labels, status }, status === use.status ? 1 : 0);
   };
+
+  /** A component was opened, or not: it could not be made (`creation`), or did not start (`init`). */
+  readonly onComponent = (name: string, type: string, fault?: 'creation' | 'init'): void => {
+    const { appId: app_id } = this;
+    this.later(({ components: { loaded, opened, failed } }) => {
+      if (fault !== undefined) return failed.inc({ app_id, component: type, reason: fault, componentName: name });
+      loaded.inc({ app_id });
+      opened.inc({ app_id, component: type });
+    });
+  };
+
+  readonly onPolicy: OnPolicy = (event, use) => {
+    this.later(({ policies }) => {
+      const labels = this.policyLabels(use);
+      policies[event].inc(labels);
+      if (use.status === '') return;
+      for (const status of BREAKER_STATES) policies.state.set({ ...labels, status }, status === use.status ? 1 : 0);
+    });
+  };
+
+  /** Now, or when the library is there. */
+  private later(count: (series: Series) => void): void {
+    if (this.series) count(this.series);
+    else if (this.early.length < MAX_EARLY) this.early.push(() => count(this.series as Series));
+  }
 
   private policyLabels({ resource, kind, direction, component, status }: PolicyUse): Record<string, string> {
     const { appId: app_id, namespace } = this;
@@ -135,7 +172,12 @@ export class Metrics {
     return (this.series as Series).registry.metrics();
   }
 
-  private record(key: string, ms: number, direction: 'egress' | 'ingress', labels: () => Labels): void {
+  private record(
+    key: string,
+    ms: number,
+    direction: 'egress' | 'egressBulk' | 'ingress' | 'ingressBulk',
+    labels: () => Labels,
+  ): void {
     const known = this.children.get(key);
     if (known) return known(ms);
     if (!this.series) {

@@ -11,8 +11,11 @@ import type {
 } from '@grpc/grpc-js';
 import type { ApiAccess } from '../core/api-access.ts';
 import { GrpcCode, SidecarError } from '../core/errors.ts';
-import { traceOf, type Trace } from '../core/trace.ts';
-import { notAllowed, statusOf, unauthenticated } from './status.ts';
+import { baggageFault } from '../core/baggage.ts';
+import type { Trace } from '../core/trace.ts';
+import type { Tracer } from '../core/tracer.ts';
+import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
+import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
 
 /** Methods as the lists of allowed and denied APIs name them. */
 const API_NAMES: Readonly<Record<string, readonly [name: string, version: string]>> = {
@@ -28,7 +31,10 @@ const API_NAMES: Readonly<Record<string, readonly [name: string, version: string
 /** What a method knows of its caller, whichever protocol it used. */
 export interface CallContext {
   readonly protocol: 'grpc' | 'http';
+  /** What is published goes on from it: the caller's, or that of our span where there is one. */
   readonly trace: Trace;
+  /** Of the call; undefined where nothing is recorded. */
+  readonly spans?: CallSpans;
   /** A request header or gRPC metadata value by its lower-case name. */
   header(name: string): string | undefined;
 }
@@ -45,13 +51,15 @@ export class CallGate {
   private readonly token: string;
   private readonly access: ApiAccess;
   private readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  private readonly tracer: Tracer | undefined;
   private inHand = 0;
   private onIdle: (() => void) | undefined;
 
-  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall']) {
+  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall'], tracer?: Tracer) {
     this.token = token;
     this.access = access;
     this.onCall = onCall;
+    this.tracer = tracer;
   }
 
   /** A grpc-js handler from an async method. What it throws becomes a status; nothing thrown reaches grpc-js. */
@@ -60,26 +68,34 @@ export class CallGate {
   ): handleUnaryCall<Request, Response> {
     return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
       const started = performance.now();
-      const context = contextOf(call.metadata);
-      const finish = (code: number): void => {
-        this.onCall(call.getPath(), code, performance.now() - started, context.header('user-agent') ?? '');
+      const caller = contextOf(call.metadata);
+      const finish = (code: number, message: string): void => {
+        if (span) endCallSpan(span, code, message);
+        this.onCall(call.getPath(), code, performance.now() - started, caller.header('user-agent') ?? '');
         if (--this.inHand === 0) this.onIdle?.();
       };
       this.inHand++;
-      const refusal = this.refusal(call.getPath(), context);
+      const refusal = this.refusal(call.getPath(), caller);
+      const { tracer } = this;
+      const span = tracer && !refusal ? startCallSpan(tracer, call, caller.trace) : undefined;
       if (refusal) {
         respond(refusal);
-        return finish(refusal.code);
+        return finish(refusal.code, refusal.details);
       }
+      const context =
+        tracer && span
+          ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.getPath()}/`) }
+          : caller;
+      answerTrace(call, context.trace, caller.header('baggage') ?? '');
       method(call.request, context).then(
         (response) => {
           respond(null, response);
-          finish(GrpcCode.OK);
+          finish(GrpcCode.OK, '');
         },
         (thrown: unknown) => {
           const status = statusOf(SidecarError.from(thrown));
           respond(status);
-          finish(status.code);
+          finish(status.code, status.details);
         },
       );
     };
@@ -107,7 +123,10 @@ export class CallGate {
     if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
       return notAllowed();
     const token = context.header('dapr-api-token');
-    return hasToken(this.token, token) ? undefined : unauthenticated(token !== undefined);
+    if (!hasToken(this.token, token)) return unauthenticated(token !== undefined);
+    const baggage = context.header('baggage');
+    const fault = baggage === undefined ? undefined : baggageFault(baggage);
+    return fault === undefined ? undefined : invalidBaggage(fault);
   }
 
   /** Resolves when no unary call is in hand, or when `deadline` aborts. */
@@ -137,5 +156,5 @@ function contextOf(metadata: Metadata): CallContext {
     const value = metadata.get(name)[0];
     return typeof value === 'string' ? value : undefined;
   };
-  return { protocol: 'grpc', trace: traceOf(header('traceparent'), header('tracestate')), header };
+  return { protocol: 'grpc', trace: callerTrace(metadata), header };
 }

@@ -17,6 +17,7 @@ import type {
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { saysRaw } from '../core/metadata.ts';
 import { SINGLE, type PublishEntry, type Publisher } from '../core/publisher.ts';
+import type { Span } from '../core/tracer.ts';
 import type { CallContext } from './bind.ts';
 
 /** What the sidecar tells of itself and can be told; made by the composition root. */
@@ -33,7 +34,12 @@ export function createDapr(publisher: Publisher, self: Self) {
   const bulkPublishEvent = async (request: BulkPublishRequest, context: CallContext): Promise<BulkPublishResponse> => {
     const { pubsubName, topic, metadata } = request;
     const entries = request.entries.map((entry) => toEntry(entry, metadata, context));
-    await publisher.publish({ pubsubName, topic, metadata, ...callerOf(context) }, entries);
+    const { spans: begin } = context;
+    const spans = begin && !saysRaw(metadata) ? entries.map(() => begin.entry(topic)) : [];
+    const traced = spans.length > 0 ? entries.map((entry, at) => ({ ...entry, ...traceOf(spans[at]) })) : entries;
+    await publisher
+      .publish({ pubsubName, topic, metadata, ...callerOf(context) }, traced)
+      .finally(() => spans.forEach((span) => span.end()));
     return { failedEntries: [] };
   };
   return {
@@ -58,6 +64,8 @@ export function createDapr(publisher: Publisher, self: Self) {
     },
   };
 }
+
+const traceOf = (span: Span | undefined): Pick<PublishEntry, 'trace'> => (span ? { trace: span.trace } : {});
 
 const callerOf = ({ trace, protocol }: CallContext) => ({ trace, protocol });
 

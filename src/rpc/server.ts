@@ -7,6 +7,7 @@ import { HealthService } from '../../gen/grpc/health/v1/health.ts';
 import type { ApiAccess } from '../core/api-access.ts';
 import { asBuffer } from '../core/cloud-event.ts';
 import { encode } from '../channels/message-writer.ts';
+import type { Tracer } from '../core/tracer.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
 import { bindUnary, CallGate } from './bind.ts';
@@ -25,6 +26,8 @@ export interface GrpcServerOptions {
   readonly apiToken: string;
   readonly access: ApiAccess;
   readonly streams: Streams;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
   readonly ready: () => boolean;
   readonly onReadyChange: (listener: () => void) => () => void;
   readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
@@ -56,7 +59,7 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
     'grpc.max_send_message_length': unlimited,
     'grpc.max_concurrent_streams': 10_000,
   });
-  const gate = new CallGate(options.apiToken, options.access, options.onCall);
+  const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
   server.addService(
     { ...DaprService, subscribeTopicEventsAlpha1 },
     {

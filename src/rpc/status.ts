@@ -48,6 +48,11 @@ export function notAllowed(): Pick<ServiceError, 'code' | 'details' | 'metadata'
   ]);
 }
 
+/** A call with a baggage header that is none. */
+export function invalidBaggage(fault: string): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  return packed(GrpcCode.INVALID_ARGUMENT, `invalid baggage header: ${fault}`, []);
+}
+
 function packed(code: number, message: string, details: { typeUrl: string; value: Buffer }[]) {
   const metadata = new Metadata();
   if (details.length > 0) {

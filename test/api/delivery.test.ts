@@ -322,6 +322,10 @@ test('a bulk subscription gets several events at once; only those that failed co
     type: 'com.dapr.event.sent.bulk',
     metadata: { pubsubName: 'pubsub' },
   });
+  const labels = 'app_id="app",component="pubsub",namespace="",process_status="RETRY",topic="many"';
+  const counted = `dapr_component_pubsub_ingress_bulk_event_count{${labels}} 2`;
+  const scrape = async (): Promise<string> => (await fetch(`http://127.0.0.1:${daprd.metricsPort}/metrics`)).text();
+  await until(async () => (await scrape()).includes(counted), 'those that failed are counted');
 });
 
 test('a batch is not longer than it may be, and a raw one carries the bytes', async (t) => {

@@ -236,5 +236,12 @@ test('metrics count what was published and delivered', async (t) => {
     'dapr_component_pubsub_ingress_count{app_id="app",component="pubsub",namespace="",process_status="success",status="success",topic="counted"} 1';
   await until(async () => (await scrape()).includes(ingress), 'the delivery is counted');
   t.true((await scrape()).includes(egress));
+  const entries = [1, 2].map((event) => ({ entryId: String(event), event, contentType: 'application/json' }));
+  const headers = { 'content-type': 'application/json' };
+  const bulk = `${daprd.http}/v1.0/publish/bulk/pubsub/counted`;
+  t.is((await fetch(bulk, { method: 'POST', headers, body: JSON.stringify(entries) })).status, 204);
+  t.true((await scrape()).includes(egress.replace('egress_count', 'egress_bulk_count')));
+  t.true((await scrape()).includes(egress));
   t.true((await scrape()).includes('# TYPE dapr_component_pubsub_ingress_count counter'));
+  t.true((await scrape()).includes('dapr_runtime_component_init_total{app_id="app",component="pubsub.in-memory"} 1'));
 });

@@ -2,6 +2,7 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Variables } from '../../../src/config/environment.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from '../../../src/config/configuration.ts';
+import { NO_TRACING } from '../../../src/config/tracing.ts';
 import { directoryWith, environmentOf, memoryLog } from './_support.ts';
 
 const HEAD = 'apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: appconfig}\n';
@@ -31,7 +32,7 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
   mtls: { enabled: true }
 `;
   t.deepEqual(await load(t, [text]), {
-    tracing: { samplingRate: 1 },
+    tracing: { ...NO_TRACING, samplingRate: 1, stdout: true },
     metrics: { enabled: false },
     features: new Map([
       ['HotReload', false],

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { unwrap } from '../../../src/core/unwrap.ts';
+import { parsedEvent, unwrap } from '../../../src/core/unwrap.ts';
 
 const unwrapped = (body: string) =>
   unwrap({ topic: 't', id: '1', attempt: 1, data: Buffer.from(body), contentType: '', metadata: {} }, 'p', 't', false);
@@ -36,4 +36,21 @@ test('an object that something follows is no event: all of it is wrapped', (t) =
     const { data_base64: data } = JSON.parse(event.toString()) as { data_base64: string };
     t.is(Buffer.from(data, 'base64').toString(), body);
   }
+});
+
+test('rules see a trace of the metadata where the event has none, and the event keeps its bytes', (t) => {
+  const seen = (body: string, metadata: Record<string, string>): unknown => {
+    const message = { topic: 't', id: '1', attempt: 1, data: Buffer.from(body), contentType: '', metadata };
+    const event = unwrap(message, 'p', 't', false);
+    t.is(event.body.toString(), body);
+    return parsedEvent(event, metadata);
+  };
+  const trace = { traceparent: 'b', tracestate: 'c' };
+  t.deepEqual(seen('{"id":"1"}', trace), { id: '1', traceid: 'b', ...trace });
+  t.deepEqual(seen('{"traceparent":"own"}', { traceid: 'a', ...trace }), {
+    traceparent: 'own',
+    traceid: 'a',
+    tracestate: 'c',
+  });
+  t.deepEqual(seen('{"id":"1"}', {}), { id: '1' });
 });

@@ -1,0 +1,16 @@
+import type { Answer, Recipient, TopicEvent } from './recipient.ts';
+import { messagingAttributes, type Tracer } from './tracer.ts';
+
+/** A recipient whose deliveries are spans beneath the trace of their event; what is behind it gets the span as the trace. */
+export function traced(recipient: Recipient, tracer: Tracer): Recipient {
+  const deliver = async (event: TopicEvent, signal: AbortSignal): Promise<Answer> => {
+    const { topic, traceparent, tracestate } = event;
+    if (traceparent === '') return recipient.deliver(event, signal); // it knows no trace at all
+    const attributes = () => messagingAttributes(topic);
+    const span = tracer.start(`pubsub/${topic}`, 'client', { traceparent, tracestate }, attributes);
+    const answer = await recipient.deliver({ ...event, ...span.trace }, signal);
+    span.end('reason' in answer ? answer.reason : '');
+    return answer;
+  };
+  return { deliver, deliverBulk: (events, signal) => recipient.deliverBulk(events, signal) };
+}

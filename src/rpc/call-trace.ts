@@ -1,0 +1,63 @@
+/** The trace of a gRPC call: what the caller sent, the span of the call, what is sent back (contract 1.1, 12.2, 12.3). */
+
+import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
+import { GrpcCode } from '../core/errors.ts';
+import { binaryOf, NO_TRACE, traceOf, traceparentOf, type Trace } from '../core/trace.ts';
+import { messagingAttributes, type Span, type SpanAttributes, type Tracer } from '../core/tracer.ts';
+
+/** Begins spans beneath a call's own. */
+export interface CallSpans {
+  /** The entry of a bulk publish. */
+  entry(topic: string): Span;
+}
+
+export function callSpans(tracer: Tracer, call: Span, entryName: string): CallSpans {
+  return { entry: (topic) => tracer.start(entryName, 'producer', call.trace, () => messagingAttributes(topic)) };
+}
+
+/** The caller's trace: the binary one first. */
+export function callerTrace(metadata: Metadata): Trace {
+  const text = (name: string): string | undefined => metadata.get(name)[0]?.toString();
+  const [binary] = metadata.get('grpc-trace-bin');
+  const traceparent = binary === undefined ? '' : traceparentOf(Buffer.from(binary));
+  const trace = traceOf(traceparent || text('traceparent'), text('tracestate'));
+  return trace.traceparent === '' ? NO_TRACE : trace;
+}
+
+export function startCallSpan(tracer: Tracer, call: ServerUnaryCall<unknown, unknown>, caller: Trace): Span {
+  const method = call.getPath();
+  return tracer.start(method, 'client', caller, () => ({
+    'dapr.api': method,
+    'dapr.protocol': 'grpc',
+    'rpc.service': 'Dapr',
+    ...topicAttributes(call.request),
+    ...daprHeaders(call.metadata),
+  }));
+}
+
+export function endCallSpan(span: Span, code: number, message: string): void {
+  span.end(code === GrpcCode.OK ? '' : message || `code ${code}`, { 'dapr.status_code': code });
+}
+
+/** Tells the caller its trace and gives its baggage back. Nothing is sent where there is neither. */
+export function answerTrace(call: ServerUnaryCall<unknown, unknown>, { traceparent }: Trace, baggage: string): void {
+  const binary = traceparent === '' ? undefined : binaryOf(traceparent);
+  if (!binary && baggage === '') return;
+  const metadata = new Metadata();
+  if (binary) metadata.set('grpc-trace-bin', binary);
+  if (baggage !== '') metadata.set('baggage', baggage);
+  call.sendMetadata(metadata);
+}
+
+function topicAttributes(request: unknown): SpanAttributes {
+  const { topic } = request as { topic?: unknown };
+  return typeof topic === 'string' ? messagingAttributes(topic) : {};
+}
+
+/** The token is nobody's business. */
+function daprHeaders(metadata: Metadata): SpanAttributes {
+  const entries = Object.entries(metadata.getMap()).filter(
+    ([name, value]) => name.startsWith('dapr-') && name !== 'dapr-api-token' && typeof value === 'string',
+  );
+  return Object.fromEntries(entries) as SpanAttributes;
+}

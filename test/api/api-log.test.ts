@@ -1,0 +1,43 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { publish, startDaprd, temporaryDirectory, type Daprd } from '../_support/daprd.ts';
+import { until } from '../_support/until.ts';
+
+async function logging(t: ExecutionContext, apiLogging: string): Promise<Daprd> {
+  const directory = await temporaryDirectory(t);
+  const file = join(directory, 'config.yaml');
+  await writeFile(file, `kind: Configuration\nspec:\n  logging:\n    apiLogging: ${apiLogging}\n`);
+  return startDaprd(t, { directory, args: ['--config', file] });
+}
+
+const calls = (daprd: Daprd): string[] =>
+  daprd
+    .log()
+    .split('\n')
+    .filter((line) => line.includes('HTTP API Called'));
+
+test('each call is logged with its method, status, duration and the size of the answer', async (t) => {
+  const daprd = await logging(t, '{enabled: true}');
+  const body = await (await publish(daprd, 'secret-topic', '1', { pubsub: 'nobody' })).text();
+  await publish(daprd, 'secret-topic', '1');
+  await fetch(`${daprd.http}/v1.0/healthz`);
+  await until(() => calls(daprd).length === 3, 'all are logged');
+  const [refused = '', published = '', health = ''] = calls(daprd);
+  t.regex(refused, /method="POST \/v1.0\/publish\/nobody\/secret-topic" .*code=404/);
+  t.regex(refused, new RegExp(`size=${Buffer.byteLength(body)}\\b`));
+  t.regex(published, /code=204 .*size=0\b/);
+  t.regex(health, /method="GET \/v1.0\/healthz"/);
+});
+
+test('URLs may be left out of it, and so may health checks', async (t) => {
+  const daprd = await logging(t, '{enabled: true, obfuscateURLs: true, omitHealthChecks: true}');
+  await fetch(`${daprd.http}/v1.0/healthz`);
+  await fetch(`${daprd.http}/v1.0/healthz/outbound`);
+  await publish(daprd, 'secret-topic', '1');
+  await fetch(`${daprd.http}/v1.0/metadata`);
+  await until(() => calls(daprd).length === 2, 'both are logged');
+  t.regex(calls(daprd)[0] ?? '', /method=PublishEvent\b/);
+  t.regex(calls(daprd)[1] ?? '', /method=GetMetadata\b/);
+  t.false(daprd.log().includes('secret-topic'));
+});
