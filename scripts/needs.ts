@@ -80,9 +80,13 @@ export const needs = {
   express: npm('express', 'examples/express/package.json'),
   javascript: npm('javascript', 'test/compat/javascript/package.json'),
   python: python('python', 'test/compat/python/requirements.txt'),
-  go: cached('go', ['test/compat/go/go.mod', 'test/compat/go/go.sum', 'test/compat/go/main.go'], async () => {
-    await must('go', ['build', '-C', join(root, 'test/compat/go'), '-o', goProgram, '.']);
-  }),
+  go: cached(
+    'go',
+    ['go.mod', 'go.sum', 'main.go', 'reflect.go'].map((file) => `test/compat/go/${file}`),
+    async () => {
+      await must('go', ['build', '-C', join(root, 'test/compat/go'), '-o', goProgram, '.']);
+    },
+  ),
   java: cached('java', ['test/compat/java/pom.xml'], async (folder) => {
     if (!onPath('mvn') || !onPath('java')) await aptInstall('maven', 'default-jdk-headless');
     const goals = ['dependency:copy-dependencies', `-DoutputDirectory=${folder}`, '-DincludeScope=runtime'];

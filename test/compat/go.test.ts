@@ -60,3 +60,11 @@ test('streams of the Go SDK get events without any app, retry, drop, and close',
   const unsubscribed = (): number => daprd.log().match(/Unsubscribed from pubsub/g)?.length ?? 0;
   await until(() => unsubscribed() === 3, 'all three are unsubscribed');
 });
+
+test('types built from reflection by the Go library, as grpcurl builds them, are sound', async (t) => {
+  const daprd = await startDaprd(t);
+  const told = await runClient(t, go('reflect'), daprd);
+  t.is(told.get('files')?.['error'], '');
+  t.true((told.get('services')?.['names'] as string[]).includes('dapr.proto.runtime.v1.Dapr'));
+  t.true(Number(told.get('files')?.['maps']) >= 8);
+});

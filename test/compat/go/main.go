@@ -1,5 +1,5 @@
-// The official Go SDK as a client, as an app over HTTP or gRPC, and as a subscriber by streams: the first argument says
-// which. Tells each answer and each event as one line of JSON.
+// The official Go SDK as a client, as an app over HTTP or gRPC, and as a subscriber by streams, and a client that knows
+// the services by reflection alone: the first argument says which. Tells what happens as lines of JSON.
 package main
 
 import (
@@ -39,6 +39,8 @@ func main() {
 	switch os.Args[1] {
 	case "client":
 		publish()
+	case "reflect":
+		reflect()
 	case "stream":
 		stream()
 	default:
