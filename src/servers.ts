@@ -104,6 +104,7 @@ async function startHttp({ options }: ServersContext, handler: RequestListener):
       port: own(options.httpPort, options),
       socket: socketOf(options, 'http'),
       maxHeaderBytes: options.readBufferBytes + HEADER_SLACK_BYTES,
+      h2c: !options.environment.disableH2c,
     });
   } catch (error) {
     throw new Error(`failed to start HTTP server: could not listen on any endpoint: ${messageOf(error)}`, {

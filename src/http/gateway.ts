@@ -157,6 +157,6 @@ function refuse(response: ServerResponse, thrown: unknown): void {
 /** Writes an answer; where the request was not read to its end the connection is given up with it. */
 function answer(response: ServerResponse, status: number, body: string, type = 'application/json'): void {
   if (response.headersSent || response.destroyed) return;
-  if (!response.req.complete) response.setHeader('connection', 'close');
+  if (!response.req.complete && response.req.httpVersionMajor < 2) response.setHeader('connection', 'close');
   response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) }).end(body);
 }

@@ -53,7 +53,7 @@ public class Client {
         .getFailedEntries().size();
     tell(Map.of("what", "bulk", "failed", failed));
     tell(Map.of("what", "metadata", "id", client.getMetadata().block().getId()));
-    tell(Map.of("what", "upgrade", "status", publishWithUpgrade()));
+    publishWithUpgrade();
   }
 
   private static void send(DaprClient client, String what, String pubsub, String topic, Object data, String type,
@@ -73,12 +73,17 @@ public class Client {
     return new CloudEvent<>(type, "here", type, "1.0", "application/json", Map.of("type", type));
   }
 
-  /** The JDK's own client as the quickstart uses it: it asks for HTTP/2 by an upgrade. */
-  private static int publishWithUpgrade() throws Exception {
-    URI uri = URI.create("http://localhost:" + System.getenv("DAPR_HTTP_PORT") + "/v1.0/publish/pubsub/orders");
-    HttpRequest request = HttpRequest.newBuilder(uri).header("Content-Type", "application/json")
-        .POST(HttpRequest.BodyPublishers.ofString("{\"by\":\"jdk\"}")).build();
-    return HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).statusCode();
+  /** The JDK's own client as the quickstart uses it: it asks for HTTP/2 by an upgrade, once with a body, once without. */
+  private static void publishWithUpgrade() throws Exception {
+    HttpClient http = HttpClient.newHttpClient();
+    String sidecar = "http://localhost:" + System.getenv("DAPR_HTTP_PORT");
+    HttpRequest publish = HttpRequest.newBuilder(URI.create(sidecar + "/v1.0/publish/pubsub/orders"))
+        .header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString("{\"by\":\"jdk\"}")).build();
+    HttpRequest health = HttpRequest.newBuilder(URI.create(sidecar + "/v1.0/healthz")).build();
+    for (HttpRequest request : List.of(publish, health, publish)) {
+      HttpResponse<String> response = http.send(request, HttpResponse.BodyHandlers.ofString());
+      tell(Map.of("what", "upgrade", "status", response.statusCode(), "version", response.version().name()));
+    }
   }
 
   private static void stream(DaprClient client, DaprPreviewClient preview) throws Exception {
