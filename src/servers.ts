@@ -14,7 +14,7 @@ import type { Instance } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
 import type { DaprApi } from './rpc/dapr.ts';
-import { startGrpcServer, type GrpcServer } from './rpc/server.ts';
+import { startGrpcServer, startInternalServer, type GrpcServer } from './rpc/server.ts';
 import type { Streams } from './rpc/subscribe.ts';
 
 export interface ServersContext {
@@ -61,6 +61,8 @@ export async function startServers(context: ServersContext): Promise<Servers> {
       options.publicPort > 0 &&
       (await tryListen(context, createPublicGateway(gateway), options.publicAddress, publicPort));
     if (health) started.push(health);
+    const internal = await startInternal(context);
+    if (internal) started.push(internal);
     const series = await startMetrics(context);
     if (series) started.push(series);
     return { httpPort: http.port, grpcPort: grpc.port, metricsPort: series ? series.port : 0, close };
@@ -110,6 +112,19 @@ async function startHttp({ options }: ServersContext, handler: RequestListener):
     throw new Error(`failed to start HTTP server: could not listen on any endpoint: ${messageOf(error)}`, {
       cause: error,
     });
+  }
+}
+
+async function startInternal({ options, log }: ServersContext): Promise<GrpcServer | undefined> {
+  const { internalGrpcAddress: address, internalGrpcPort: port } = options;
+  if (port === 0) return undefined;
+  try {
+    const server = await startInternalServer(address, port);
+    log.info(`Internal gRPC server is running on ${address}:${port}`);
+    return server;
+  } catch (error) {
+    log.warn(`cannot listen on ${address}:${port}: ${messageOf(error)}`);
+    return undefined;
   }
 }
 
