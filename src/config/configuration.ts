@@ -10,7 +10,8 @@ import { readText, yamlDocuments } from './yaml.ts';
 export interface Configuration {
   /** Share of new traces that are recorded, 0 to 1. */
   readonly tracing: { readonly samplingRate: number };
-  readonly metrics: { readonly enabled: boolean };
+  /** The series have no paths, so that `increasedCardinality` is told and changes nothing. */
+  readonly metrics: { readonly enabled: boolean; readonly increasedCardinality: boolean };
   /** Switches by name. A feature that is not in it has its default. */
   readonly features: ReadonlyMap<string, boolean>;
   readonly api: { readonly allowed: readonly ApiRule[]; readonly denied: readonly ApiRule[] };
@@ -27,7 +28,7 @@ export interface Configuration {
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
   tracing: { samplingRate: 0.0001 },
-  metrics: { enabled: true },
+  metrics: { enabled: true, increasedCardinality: false },
   features: new Map(),
   api: { allowed: [], denied: [] },
   deniedComponents: [],
@@ -53,6 +54,8 @@ export async function loadConfiguration(
     }
     log.info('Application configuration loaded');
   }
+  const { enabled, increasedCardinality } = configuration.metrics;
+  log.info(`metric spec: ${JSON.stringify({ enabled, http: { increasedCardinality } })}`);
   return configuration;
 }
 
@@ -67,7 +70,8 @@ async function readSpec(file: string, { variable }: Environment): Promise<Fields
 }
 
 function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
-  const metrics = spec.child('metrics').flag('enabled') ?? spec.child('metric').flag('enabled');
+  const [metrics, metric] = [spec.child('metrics'), spec.child('metric')];
+  const cardinality = (one: Fields): boolean | undefined => one.child('http').flag('increasedCardinality');
   const api = spec.child('api');
   const components = spec.child('components');
   const logging = spec.child('logging').child('apiLogging');
@@ -76,7 +80,10 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
     tracing: {
       samplingRate: samplingRate(spec.child('tracing').text('samplingRate'), log) ?? base.tracing.samplingRate,
     },
-    metrics: { enabled: metrics ?? base.metrics.enabled },
+    metrics: {
+      enabled: metrics.flag('enabled') ?? metric.flag('enabled') ?? base.metrics.enabled,
+      increasedCardinality: cardinality(metrics) ?? cardinality(metric) ?? base.metrics.increasedCardinality,
+    },
     features: spec.has('features') ? new Map(features) : base.features,
     api: {
       allowed: api.has('allowed') ? apiRules(api, 'allowed') : base.api.allowed,
