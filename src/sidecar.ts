@@ -242,12 +242,6 @@ export class Sidecar {
   /** Takes over what is neither component nor subscription. Policies only when they changed: their breakers start closed. */
   private async adopt(loaded: Resources): Promise<void> {
     const changed = JSON.stringify(loaded.resiliencies) !== JSON.stringify(this.resources?.resiliencies);
-    const known = new Set(this.resources?.configurations.map((one) => JSON.stringify(one)));
-    for (const one of loaded.configurations.filter((one) => !known.has(JSON.stringify(one)))) {
-      this.deps.log.info(
-        `Configuration ${one.name} has no effect among resources: --config names one, SIGHUP reads it`,
-      );
-    }
     this.resources = loaded;
     if (changed) this.resiliency.use(await readResiliency(loaded.resiliencies, this.deps.log.scoped('dapr.runtime')));
   }

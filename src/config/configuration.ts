@@ -70,8 +70,6 @@ async function readSpec(file: string, { variable }: Environment): Promise<Fields
 }
 
 function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
-  const [metrics, metric] = [spec.child('metrics'), spec.child('metric')];
-  const cardinality = (one: Fields): boolean | undefined => one.child('http').flag('increasedCardinality');
   const api = spec.child('api');
   const components = spec.child('components');
   const logging = spec.child('logging').child('apiLogging');
@@ -80,10 +78,7 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
     tracing: {
       samplingRate: samplingRate(spec.child('tracing').text('samplingRate'), log) ?? base.tracing.samplingRate,
     },
-    metrics: {
-      enabled: metrics.flag('enabled') ?? metric.flag('enabled') ?? base.metrics.enabled,
-      increasedCardinality: cardinality(metrics) ?? cardinality(metric) ?? base.metrics.increasedCardinality,
-    },
+    metrics: metricsOf(spec, base.metrics),
     features: spec.has('features') ? new Map(features) : base.features,
     api: {
       allowed: api.has('allowed') ? apiRules(api, 'allowed') : base.api.allowed,
@@ -95,6 +90,17 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
       obfuscateUrls: logging.flag('obfuscateURLs') ?? base.apiLogging.obfuscateUrls,
       omitHealthChecks: logging.flag('omitHealthChecks') ?? base.apiLogging.omitHealthChecks,
     },
+  };
+}
+
+/** Under either of its names; the longer one counts. */
+function metricsOf(spec: Fields, base: Configuration['metrics']): Configuration['metrics'] {
+  const both = [spec.child('metrics'), spec.child('metric')];
+  const first = (flag: (one: Fields) => boolean | undefined): boolean | undefined =>
+    both.map(flag).find((value) => value !== undefined);
+  return {
+    enabled: first((one) => one.flag('enabled')) ?? base.enabled,
+    increasedCardinality: first((one) => one.child('http').flag('increasedCardinality')) ?? base.increasedCardinality,
   };
 }
 

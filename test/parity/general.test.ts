@@ -174,7 +174,7 @@ test('a Configuration that is put among the resources is told of by name', async
   const sidecar = await startSidecar(t);
   await sidecar.write('c.yaml', configuration('myconfiguration', { metric: { enabled: true } }));
   await until(() => sidecar.log().includes('myconfiguration'), 'its name is in the log', 5000);
-  await until(async () => (await sidecar.publish('a', 1)) === 204, 'it goes on', 5000);
+  t.is(await sidecar.publish('a', 1), 204);
 });
 
 test('SIGHUP reads Configuration, HTTPEndpoint and Resiliency anew', async (t) => {
