@@ -57,8 +57,8 @@ export class PublishError extends SidecarError {
 /** How long a dead letter is tried again. */
 const FORWARD_MS = 30_000;
 
-/** Called once for every publish that reached a broker. `ms` is its duration. */
-export type OnPublished = (pubsub: string, topic: string, ms: number, failed: number) => void;
+/** Called once for every publish that reached a broker, for a bulk publish once too. `ms` is its duration. */
+export type OnPublished = (pubsub: string, topic: string, ms: number, failed: number, isBulk: boolean) => void;
 
 export class Publisher {
   private readonly pubSubs: PubSubs;
@@ -80,7 +80,8 @@ export class Publisher {
     refuseBadIds(entries, pubsub.name, request.topic, this.appId);
     const messages = entries.map((entry) => this.message(entry, raw, pubsub, request));
     this.allow(pubsub, request.topic);
-    const failures = await this.send(pubsub, request.topic, messages, { protocol: request.protocol });
+    const { topic, protocol } = request;
+    const failures = await this.send(pubsub, topic, messages, { protocol, isBulk: !isSingle(entries) });
     if (failures.length > 0) throw publishError(pubsub.name, request.topic, entries, failures);
   }
 
@@ -127,7 +128,7 @@ export class Publisher {
     pubsub: PubSub,
     topic: string,
     messages: readonly OutboundMessage[],
-    { protocol, signal }: { readonly protocol: 'grpc' | 'http'; readonly signal?: AbortSignal },
+    { protocol, signal, isBulk = false }: SendOptions,
   ): Promise<readonly PublishFailure[]> {
     if (messages.length === 0) return [];
     const started = performance.now();
@@ -139,13 +140,21 @@ export class Publisher {
       codeOf: (error) => publishCode(error, protocol),
       ...(signal && { signal }),
     });
-    this.onPublished(pubsub.name, topic, performance.now() - started, failures.length);
+    this.onPublished(pubsub.name, topic, performance.now() - started, failures.length, isBulk);
     return failures;
   }
 }
 
+interface SendOptions {
+  readonly protocol: 'grpc' | 'http';
+  readonly signal?: AbortSignal;
+  readonly isBulk?: boolean;
+}
+
+const isSingle = (entries: readonly PublishEntry[]): boolean => entries.length === 1 && entries[0]?.id === SINGLE;
+
 function refuseBadIds(entries: readonly PublishEntry[], name: string, topic: string, appId: string): void {
-  if (entries.length === 1 && entries[0]?.id === SINGLE) return;
+  if (isSingle(entries)) return;
   const seen = new Set(entries.map((entry) => entry.id));
   if (seen.size === entries.length && !seen.has('')) return;
   const error = 'entryId is duplicated or not present for entry';

@@ -30,6 +30,7 @@ const BREAKER_STATES = ['closed', 'half-open', 'open'];
 interface Series {
   readonly registry: Registry;
   readonly egress: [Counter, Histogram];
+  readonly bulkEgress: [Counter, Histogram];
   readonly ingress: [Counter, Histogram];
   readonly policies: { readonly applied: Counter; readonly activated: Counter; readonly state: Gauge };
 }
@@ -68,6 +69,7 @@ export class Metrics {
     this.series = {
       registry,
       egress: pair('dapr_component_pubsub_egress', 'publishes to a broker', EGRESS),
+      bulkEgress: pair('dapr_component_pubsub_egress_bulk', 'bulk publishes to a broker', EGRESS),
       ingress: pair('dapr_component_pubsub_ingress', 'deliveries to the app', INGRESS),
       policies: {
         applied: new Counter({
@@ -94,9 +96,10 @@ export class Metrics {
     this.early = [];
   }
 
-  readonly onPublished: OnPublished = (component, topic, ms, failed) => {
+  readonly onPublished: OnPublished = (component, topic, ms, failed, isBulk) => {
     const success = String(failed === 0);
-    this.record(`>${component}\0${topic}\0${success}`, ms, 'egress', () => ({ component, success, topic }));
+    const key = `${isBulk ? '>>' : '>'}${component}\0${topic}\0${success}`;
+    this.record(key, ms, isBulk ? 'bulkEgress' : 'egress', () => ({ component, success, topic }));
   };
 
   readonly onProcessed: OnProcessed = (component, topic, process_status, status, ms) => {
@@ -135,7 +138,7 @@ export class Metrics {
     return (this.series as Series).registry.metrics();
   }
 
-  private record(key: string, ms: number, direction: 'egress' | 'ingress', labels: () => Labels): void {
+  private record(key: string, ms: number, direction: 'egress' | 'bulkEgress' | 'ingress', labels: () => Labels): void {
     const known = this.children.get(key);
     if (known) return known(ms);
     if (!this.series) {

@@ -4,7 +4,7 @@ import { Metrics } from '../../../src/observe/metrics.ts';
 test('topics without end do not make series without end', async (t) => {
   const metrics = new Metrics('app', 'default');
   await metrics.load();
-  for (let i = 0; i < 3000; i++) metrics.onPublished('pubsub', `topic-${i}`, 1, 0);
+  for (let i = 0; i < 3000; i++) metrics.onPublished('pubsub', `topic-${i}`, 1, 0, false);
   const counts = (await metrics.render())
     .split('\n')
     .filter((line) => line.startsWith('dapr_component_pubsub_egress_count{'));
