@@ -38,6 +38,10 @@ export default tseslint.config(
     rules: { 'no-restricted-syntax': 'off' },
   },
   {
+    files: ['**/*.cjs'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
+  },
+  {
     files: ['test/**', 'bench/**', 'scripts/**', 'examples/**', '*.config.js'],
     rules: { 'no-console': 'off', 'no-restricted-syntax': 'off', 'max-lines-per-function': ['error', { max: 120 }] },
   },

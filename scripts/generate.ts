@@ -1,6 +1,6 @@
 /**
- * npm run generate: the TypeScript of gen/ from the protos of proto/. With --check it changes nothing and fails when
- * gen/ is not what the protos give.
+ * npm run generate: the TypeScript of gen/ and the descriptors that reflection serves, from the protos of proto/. With
+ * --check it changes nothing and fails when gen/ is not what the protos give.
  */
 
 import { cpSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -32,15 +32,17 @@ async function generate(folder: string): Promise<void> {
     `--plugin=${join(root, 'node_modules/.bin/protoc-gen-ts_proto')}`,
     `--ts_proto_out=${folder}`,
     `--ts_proto_opt=${OPTIONS.join(',')}`,
+    `--descriptor_set_out=${join(folder, 'descriptors.binpb')}`,
+    '--include_imports',
     ...globSync('**/*.proto', { cwd: join(root, 'proto') }).toSorted(),
   ]);
 }
 
 /** File name to text, without the line that names the version of protoc: it says nothing about the code. */
 function read(folder: string): Map<string, string> {
-  const files = globSync('**/*.ts', { cwd: folder }).toSorted();
+  const files = globSync('**/*.{ts,binpb}', { cwd: folder }).toSorted();
   return new Map(
-    files.map((file) => [file, readFileSync(join(folder, file), 'utf8').replace(/^\/\/ +protoc +v.*$/m, '')]),
+    files.map((file) => [file, readFileSync(join(folder, file), 'latin1').replace(/^\/\/ +protoc +v.*$/m, '')]),
   );
 }
 

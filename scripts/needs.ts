@@ -3,7 +3,7 @@
  * not a system package goes to .cache/. Tests that need one ask `needs.x.present()` and skip themselves without it.
  */
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { aptInstall, must, root, run } from './run.ts';
 
@@ -21,27 +21,53 @@ export const flaskPython = join(cache, 'flask', 'bin', 'python3');
 /** Where examples/express finds its packages: to be given as NODE_PATH. */
 export const expressModules = join(cache, 'express', 'node_modules');
 
+/** What the programs of test/compat run on: NODE_PATH, an interpreter, a program, a class path. */
+export const sdkModules = join(cache, 'javascript', 'node_modules');
+export const sdkPython = join(cache, 'python', 'bin', 'python3');
+export const goProgram = join(cache, 'go', 'program');
+export const javaClassPath = join(cache, 'java', '*');
+
 const onPath = (command: string): boolean =>
   (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, command)));
 
 /**
- * A folder of .cache/ filled from a manifest of the checkout. The manifest's copy, made when all went well, tells
- * a complete and current folder from a half-made or outdated one.
+ * A folder of .cache/ filled from files of the checkout. Their text, written when all went well, tells a complete and
+ * current folder from a half-made or outdated one.
  */
-function cached(name: string, manifest: string, fill: (folder: string) => Promise<void>): Need {
+function cached(name: string, sources: readonly string[], fill: (folder: string) => Promise<void>): Need {
   const folder = join(cache, name);
-  const source = join(root, manifest);
   const stamp = join(folder, 'installed');
+  const text = (): string => sources.map((source) => readFileSync(join(root, source), 'utf8')).join('');
   return {
-    name: `the packages of ${manifest}`,
-    present: () => existsSync(stamp) && readFileSync(stamp).equals(readFileSync(source)),
+    name: `the packages of ${sources[0]}`,
+    present: () => existsSync(stamp) && readFileSync(stamp, 'utf8') === text(),
     async install() {
       rmSync(folder, { recursive: true, force: true });
       mkdirSync(folder, { recursive: true });
       await fill(folder);
-      copyFileSync(source, stamp);
+      writeFileSync(stamp, text());
     },
   };
+}
+
+/** A virtual environment with what a file of requirements names. */
+function python(name: string, requirements: string): Need {
+  return cached(name, [requirements], async (folder) => {
+    const venv = ['-m', 'venv', '--clear', folder];
+    if ((await run('python3', venv)).code !== 0) {
+      await aptInstall('python3', 'python3-venv');
+      await must('/usr/bin/python3', venv);
+    }
+    await must(join(folder, 'bin', 'pip'), ['install', '--quiet', '--requirement', requirements]);
+  });
+}
+
+/** node_modules with what a package.json names. */
+function npm(name: string, manifest: string): Need {
+  return cached(name, [manifest], async (folder) => {
+    copyFileSync(join(root, manifest), join(folder, 'package.json'));
+    await must('npm', ['install', '--prefix', folder, '--no-package-lock', '--no-audit', '--no-fund']);
+  });
 }
 
 export const needs = {
@@ -50,18 +76,21 @@ export const needs = {
     present: () => onPath('redis-server'),
     install: () => aptInstall('redis-server'),
   },
-  flask: cached('flask', 'examples/flask/requirements.txt', async (folder) => {
-    const venv = ['-m', 'venv', '--clear', folder];
-    if ((await run('python3', venv)).code !== 0) {
-      await aptInstall('python3', 'python3-venv');
-      await must('/usr/bin/python3', venv);
-    }
-    const pip = join(folder, 'bin', 'pip');
-    await must(pip, ['install', '--quiet', '--requirement', 'examples/flask/requirements.txt']);
-  }),
-  express: cached('express', 'examples/express/package.json', async (folder) => {
-    copyFileSync(join(root, 'examples/express/package.json'), join(folder, 'package.json'));
-    await must('npm', ['install', '--prefix', folder, '--no-package-lock']);
+  flask: python('flask', 'examples/flask/requirements.txt'),
+  express: npm('express', 'examples/express/package.json'),
+  javascript: npm('javascript', 'test/compat/javascript/package.json'),
+  python: python('python', 'test/compat/python/requirements.txt'),
+  go: cached(
+    'go',
+    ['go.mod', 'go.sum', 'main.go', 'reflect.go'].map((file) => `test/compat/go/${file}`),
+    async () => {
+      await must('go', ['build', '-C', join(root, 'test/compat/go'), '-o', goProgram, '.']);
+    },
+  ),
+  java: cached('java', ['test/compat/java/pom.xml'], async (folder) => {
+    if (!onPath('mvn') || !onPath('java')) await aptInstall('maven', 'default-jdk-headless');
+    const goals = ['dependency:copy-dependencies', `-DoutputDirectory=${folder}`, '-DincludeScope=runtime'];
+    await must('mvn', ['--batch-mode', '--quiet', '--file', 'test/compat/java/pom.xml', ...goals]);
   }),
 } satisfies Record<string, Need>;
 

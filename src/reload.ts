@@ -29,6 +29,7 @@ export class Reloader {
   private readonly context: ReloadContext;
   private components: readonly ComponentSpec[];
   private declared: readonly SubscriptionSpec[];
+  private configurations: Resources['configurations'];
   private knownFaults: ReadonlySet<string>;
   private running: Promise<void> = Promise.resolve();
 
@@ -36,6 +37,7 @@ export class Reloader {
     this.context = context;
     this.components = current.components;
     this.declared = current.subscriptions;
+    this.configurations = current.configurations;
     this.knownFaults = faultsOf(current);
   }
 
@@ -60,6 +62,7 @@ export class Reloader {
     await this.changeComponents(resources.components);
     await this.changeSubscriptions(resources.subscriptions);
     await app.declare(this.declared);
+    this.tellConfigurations(resources.configurations);
     await onLoaded(resources);
   }
 
@@ -97,6 +100,13 @@ export class Reloader {
       log.info(`Subscription updated: ${name}`);
     }
     this.declared = [...kept, ...added];
+  }
+
+  private tellConfigurations(now: Resources['configurations']): void {
+    for (const { name } of difference(this.configurations, now).added) {
+      this.context.log.info(`Configuration ${name} has no effect here: --config names the one that counts`);
+    }
+    this.configurations = now;
   }
 }
 

@@ -15,7 +15,7 @@ import type { Instance } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
 import type { DaprApi } from './rpc/dapr.ts';
-import { startGrpcServer, type GrpcServer } from './rpc/server.ts';
+import { startGrpcServer, startInternalServer, type GrpcServer } from './rpc/server.ts';
 import type { Streams } from './rpc/subscribe.ts';
 
 export interface ServersContext {
@@ -63,6 +63,8 @@ export async function startServers(context: ServersContext): Promise<Servers> {
       options.publicPort > 0 &&
       (await tryListen(context, createPublicGateway(gateway), options.publicAddress, publicPort));
     if (health) started.push(health);
+    const internal = await startInternal(context);
+    if (internal) started.push(internal);
     const series = await startMetrics(context);
     if (series) started.push(series);
     return { httpPort: http.port, grpcPort: grpc.port, metricsPort: series ? series.port : 0, close };
@@ -107,11 +109,25 @@ async function startHttp({ options }: ServersContext, handler: RequestListener):
       port: own(options.httpPort, options),
       socket: socketOf(options, 'http'),
       maxHeaderBytes: options.readBufferBytes + HEADER_SLACK_BYTES,
+      h2c: !options.environment.disableH2c,
     });
   } catch (error) {
     throw new Error(`failed to start HTTP server: could not listen on any endpoint: ${messageOf(error)}`, {
       cause: error,
     });
+  }
+}
+
+async function startInternal({ options, log }: ServersContext): Promise<GrpcServer | undefined> {
+  const { internalGrpcAddress: address, internalGrpcPort: port } = options;
+  if (port === 0) return undefined;
+  try {
+    const server = await startInternalServer(address, port);
+    log.info(`Internal gRPC server is running on ${address}:${port}`);
+    return server;
+  } catch (error) {
+    log.warn(`cannot listen on ${address}:${port}: ${messageOf(error)}`);
+    return undefined;
   }
 }
 

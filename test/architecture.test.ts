@@ -30,7 +30,7 @@ const GRPC = ['@grpc/grpc-js', '@bufbuild/protobuf'];
 /** The first layer whose pattern fits a file is its layer. */
 const LAYERS: Readonly<Record<string, Layer>> = {
   lib: { files: /^src\/lib\//, imports: [], packages: [] },
-  core: { files: /^src\/core\//, imports: ['src/lib/'], packages: ['@marcbachmann/cel-js'] },
+  core: { files: /^src\/core\//, imports: ['src/lib/'], packages: ['@marcbachmann/cel-js', 're2js'] },
   'list of brokers': { files: /^src\/brokers\/index\.ts$/, imports: ['src/brokers/', ...BROKER], packages: [] },
   'memory broker': { files: /^src\/brokers\/memory\//, imports: BROKER, packages: [] },
   'sqlite broker': { files: /^src\/brokers\/sqlite\//, imports: BROKER, packages: ['node:sqlite'] },

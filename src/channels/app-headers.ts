@@ -25,19 +25,31 @@ const KEPT_BACK = new Set([
   'traceparent',
   'tracestate',
 ]);
+/**
+ * Room for all of a message's metadata together. Servers refuse requests with more headers than they like, the least of
+ * them 8 KiB (Tomcat, gRPC in C): the event would come again for ever.
+ */
+const MAX_METADATA_BYTES = 7 * 1024;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
-/** Flat list of names and values. What cannot be a header is left out: it must not cost the delivery. */
+/** Flat list of names and values. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
 export function headersOf(event: TopicEvent): string[] {
   const headers = pubsubHeader(event);
+  let room = MAX_METADATA_BYTES;
+  const add = (header: readonly string[]): void => {
+    const [name, value] = header;
+    if (name === undefined || value === undefined || name.length + value.length > room) return;
+    room -= name.length + value.length;
+    headers.push(name, value);
+  };
+  if (event.traceparent !== '') add(headerOf('traceparent', event.traceparent));
+  if (event.tracestate !== '') add(headerOf('tracestate', event.tracestate));
   for (const key in event.metadata) {
     const name = headerName(key.toLowerCase());
-    if (name !== undefined) headers.push(...headerOf(name, event.metadata[key] as string));
+    if (name !== undefined) add(headerOf(name, event.metadata[key] as string));
   }
-  if (event.traceparent !== '') headers.push(...headerOf('traceparent', event.traceparent));
-  if (event.tracestate !== '') headers.push(...headerOf('tracestate', event.tracestate));
   return headers;
 }
 

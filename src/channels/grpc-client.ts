@@ -37,6 +37,8 @@ const UNAVAILABLE = 14;
 /** A connection that carries calls and does not answer for this long is given up. */
 const PING_INTERVAL_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
+/** A connection without calls for so many pings' time is closed: three minutes. */
+const IDLE_PINGS = 18;
 
 export interface GrpcClientOptions {
   /** `http://host:port` or `https://host:port`; certificates are not verified. */
@@ -50,6 +52,7 @@ export class GrpcClient {
   private session: ClientHttp2Session | undefined;
   private pinging: NodeJS.Timeout | undefined;
   private inHand = 0;
+  private idlePings = 0;
 
   constructor(options: GrpcClientOptions) {
     this.options = options;
@@ -64,6 +67,7 @@ export class GrpcClient {
       const giveUp = (): void => stream.close(constants.NGHTTP2_CANCEL);
       signal.addEventListener('abort', giveUp, { once: true });
       this.inHand++;
+      this.idlePings = 0;
       stream.once('close', () => {
         signal.removeEventListener('abort', giveUp);
         this.inHand--;
@@ -116,7 +120,11 @@ export class GrpcClient {
 
   private ping(): void {
     const { session } = this;
-    if (!session || this.inHand === 0 || session.connecting || session.destroyed) return;
+    if (!session || session.connecting || session.destroyed) return;
+    if (this.inHand === 0) {
+      if (++this.idlePings >= IDLE_PINGS) session.close();
+      return;
+    }
     const lost = setTimeout(() => session.destroy(new Error('the app does not answer pings')), PING_INTERVAL_MS);
     session.ping(() => clearTimeout(lost));
   }

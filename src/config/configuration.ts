@@ -10,7 +10,8 @@ import { readText, yamlDocuments } from './yaml.ts';
 
 export interface Configuration {
   readonly tracing: TracingSettings;
-  readonly metrics: { readonly enabled: boolean };
+  /** The series have no paths, so that `increasedCardinality` is told and changes nothing. */
+  readonly metrics: { readonly enabled: boolean; readonly increasedCardinality: boolean };
   /** Switches by name. A feature that is not in it has its default. */
   readonly features: ReadonlyMap<string, boolean>;
   readonly api: { readonly allowed: readonly ApiRule[]; readonly denied: readonly ApiRule[] };
@@ -27,7 +28,7 @@ export interface Configuration {
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
   tracing: NO_TRACING,
-  metrics: { enabled: true },
+  metrics: { enabled: true, increasedCardinality: false },
   features: new Map(),
   api: { allowed: [], denied: [] },
   deniedComponents: [],
@@ -53,6 +54,8 @@ export async function loadConfiguration(
     }
     log.info('Application configuration loaded');
   }
+  const { enabled, increasedCardinality } = configuration.metrics;
+  log.info(`metric spec: ${JSON.stringify({ enabled, http: { increasedCardinality } })}`);
   return { ...configuration, tracing: withEnvironment(configuration.tracing, environment) };
 }
 
@@ -67,14 +70,13 @@ async function readSpec(file: string, { variable }: Environment): Promise<Fields
 }
 
 function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
-  const metrics = spec.child('metrics').flag('enabled') ?? spec.child('metric').flag('enabled');
   const api = spec.child('api');
   const components = spec.child('components');
   const logging = spec.child('logging').child('apiLogging');
   const features = spec.children('features').map((one) => [one.text('name'), one.flag('enabled') ?? false] as const);
   return {
     tracing: tracingOf(spec.child('tracing'), base.tracing, log),
-    metrics: { enabled: metrics ?? base.metrics.enabled },
+    metrics: metricsOf(spec, base.metrics),
     features: spec.has('features') ? new Map(features) : base.features,
     api: {
       allowed: api.has('allowed') ? apiRules(api, 'allowed') : base.api.allowed,
@@ -86,6 +88,17 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
       obfuscateUrls: logging.flag('obfuscateURLs') ?? base.apiLogging.obfuscateUrls,
       omitHealthChecks: logging.flag('omitHealthChecks') ?? base.apiLogging.omitHealthChecks,
     },
+  };
+}
+
+/** Under either of its names; the longer one counts. */
+function metricsOf(spec: Fields, base: Configuration['metrics']): Configuration['metrics'] {
+  const both = [spec.child('metrics'), spec.child('metric')];
+  const first = (flag: (one: Fields) => boolean | undefined): boolean | undefined =>
+    both.map(flag).find((value) => value !== undefined);
+  return {
+    enabled: first((one) => one.flag('enabled')) ?? base.enabled,
+    increasedCardinality: first((one) => one.child('http').flag('increasedCardinality')) ?? base.increasedCardinality,
   };
 }
 

@@ -124,6 +124,14 @@ const Api = {
     default: '',
     description: 'Address of the public port (default 127.0.0.1, in Kubernetes 0.0.0.0).',
   }),
+  'dapr-internal-grpc-port': peerPort({
+    aliases: ['internal-grpc-port'],
+    description: 'Port where other sidecars would call; nothing is served there. None by default.',
+  }),
+  'dapr-internal-grpc-listen-address': text({
+    default: '',
+    description: 'Address of the internal port (default 127.0.0.1, in Kubernetes 0.0.0.0).',
+  }),
   'unix-domain-socket': text({ default: '', description: 'Directory for sockets that take the place of the ports.' }),
   'max-body-size': size('4Mi', 'Largest request; 0 or less: any.'),
   'dapr-http-max-request-size': olderSize('megabytes'),
@@ -214,8 +222,6 @@ export const IGNORED_FLAGS: Schema = {
   'disable-builtin-k8s-secret-store': boolean({ default: false, description: '' }),
   ...Object.fromEntries(
     [
-      ['dapr-internal-grpc-port', 'internal-grpc-port'],
-      ['dapr-internal-grpc-listen-address'],
       ['app-binding-options-timeout'],
       ['control-plane-address'],
       ['control-plane-trust-domain'],

@@ -131,10 +131,24 @@ export class Components {
       return false;
     }
     if (isSecretStore(spec) || type.startsWith('pubsub.')) return true;
+    if (!OTHERS.has(type.split('.')[0] as string)) throw new Error(`incorrect type ${type}`);
     log.info(`Component ${componentLabel(spec)} is no pub/sub component and is not loaded`);
     return false;
   }
 }
+
+/** Building blocks that are no business of ours: what a type of theirs begins with. */
+const OTHERS: ReadonlySet<string> = new Set([
+  'bindings',
+  'configuration',
+  'conversation',
+  'crypto',
+  'lock',
+  'middleware',
+  'nameresolution',
+  'secretstores',
+  'state',
+]);
 
 const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],

@@ -31,6 +31,9 @@ export interface DaprdOptions {
   /** 0: no public port. */
   readonly publicPort: number;
   readonly publicAddress: string;
+  /** 0: none. */
+  readonly internalGrpcPort: number;
+  readonly internalGrpcAddress: string;
   /** Directory for sockets instead of the ports. */
   readonly unixDomainSocket: string;
   /** Infinity: unlimited. */
@@ -81,6 +84,8 @@ export function optionsFrom(flags: FlagValues, ignored: readonly string[], varia
     listenAddresses: flags['dapr-listen-addresses'].map((address) => address.replace(/^\[(.*)\]$/, '$1')),
     publicPort: flags['dapr-public-port'],
     publicAddress: flags['dapr-public-listen-address'] || everywhere,
+    internalGrpcPort: flags['dapr-internal-grpc-port'],
+    internalGrpcAddress: flags['dapr-internal-grpc-listen-address'] || everywhere,
     unixDomainSocket: flags['unix-domain-socket'],
     ...sizes(flags),
     allowedOrigins: flags['allowed-origins'],

@@ -98,8 +98,8 @@ export class Publisher {
     refuseBadIds(entries, pubsub.name, request.topic, this.appId);
     const messages = entries.map((entry) => this.message(entry, raw, pubsub, request));
     this.allow(pubsub, request.topic);
-    const isBulk = entries[0]?.id !== SINGLE;
-    const failures = await this.send(pubsub, request.topic, messages, { protocol: request.protocol, isBulk });
+    const { topic, protocol } = request;
+    const failures = await this.send(pubsub, topic, messages, { protocol, isBulk: !isSingle(entries) });
     if (failures.length > 0) throw publishError(pubsub.name, request.topic, entries, failures);
   }
 
@@ -165,8 +165,10 @@ export class Publisher {
   }
 }
 
+const isSingle = (entries: readonly PublishEntry[]): boolean => entries.length === 1 && entries[0]?.id === SINGLE;
+
 function refuseBadIds(entries: readonly PublishEntry[], name: string, topic: string, appId: string): void {
-  if (entries.length === 1 && entries[0]?.id === SINGLE) return;
+  if (isSingle(entries)) return;
   const seen = new Set(entries.map((entry) => entry.id));
   if (seen.size === entries.length && !seen.has('')) return;
   const error = 'entryId is duplicated or not present for entry';

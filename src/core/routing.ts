@@ -1,7 +1,7 @@
 /** Which path an event takes: CEL rules over `event`, tried in order (contract 5.8). */
 
-import type { Environment } from '@marcbachmann/cel-js';
 import type { Log } from '../lib/log.ts';
+import { loadCel, type Expression } from './cel.ts';
 import { messageOf } from './errors.ts';
 import type { Rule, SubscriptionSpec } from './subscription.ts';
 
@@ -26,8 +26,9 @@ type OnFault = (rule: Rule, reason: string) => void;
  * for an event (a field is missing, a type does not fit, the result is no boolean) does not match it; `onFault` hears.
  */
 export async function compileRules(rules: readonly Rule[], onFault: OnFault): Promise<Router> {
-  const cel = rules.some((rule) => rule.match.trim() !== '') ? await celEnvironment() : undefined;
-  const compiled = rules.map((rule) => compile(rule, cel, onFault));
+  const sources = rules.map((rule) => rule.match.trim()).filter((source) => source !== '');
+  const parse = sources.length > 0 ? await loadCel(sources) : undefined;
+  const compiled = rules.map((rule) => compile(rule, parse, onFault));
   return {
     readsEvent: compiled.some(({ matches }) => matches !== undefined),
     route: (event) => compiled.find(({ matches }) => matches === undefined || matches(event))?.path,
@@ -49,16 +50,12 @@ export function tellOnce(log: Log): OnFault {
   };
 }
 
-/** Loaded only where a rule needs it: it is a tenth of the start-up time. */
-async function celEnvironment(): Promise<Environment> {
-  const cel = await import('@marcbachmann/cel-js');
-  return new cel.Environment({ unlistedVariablesAreDyn: true }).registerVariable('event', 'dyn');
-}
+type Parse = (source: string) => Expression;
 
-function compile(rule: Rule, cel: Environment | undefined, onFault: OnFault): Compiled {
+function compile(rule: Rule, parse: Parse | undefined, onFault: OnFault): Compiled {
   const source = rule.match.trim();
-  if (source === '' || cel === undefined) return { path: rule.path };
-  const evaluate = parse(source, cel);
+  if (source === '' || parse === undefined) return { path: rule.path };
+  const evaluate = parsed(source, parse);
   return {
     path: rule.path,
     matches: (event) => {
@@ -74,9 +71,9 @@ function compile(rule: Rule, cel: Environment | undefined, onFault: OnFault): Co
   };
 }
 
-function parse(source: string, cel: Environment): (context: { event: unknown }) => unknown {
+function parsed(source: string, parse: Parse): Expression {
   try {
-    return cel.parse(source);
+    return parse(source);
   } catch (error) {
     throw new Error(`invalid routing rule '${source}': ${firstLine(messageOf(error))}`, { cause: error });
   }

@@ -217,7 +217,7 @@ function refuse(response: ServerResponse, thrown: unknown): void {
 /** Writes an answer; where the request was not read to its end the connection is given up with it. */
 function answer(response: ServerResponse, status: number, body: string, type = 'application/json'): void {
   if (response.headersSent || response.destroyed) return;
-  if (!response.req.complete) response.setHeader('connection', 'close');
+  if (!response.req.complete && response.req.httpVersionMajor < 2) response.setHeader('connection', 'close');
   response.setHeader('content-type', type).setHeader('content-length', Buffer.byteLength(body));
   response.writeHead(status).end(body);
 }

@@ -3,6 +3,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
+import { H2c, sniff, wantsH2c } from './h2c.ts';
 
 export interface HttpServerOptions {
   readonly addresses: readonly string[];
@@ -10,6 +11,8 @@ export interface HttpServerOptions {
   /** Path of a Unix socket to listen on instead; empty: none. */
   readonly socket: string;
   readonly maxHeaderBytes: number;
+  /** Whether HTTP/2 without TLS is served too. */
+  readonly h2c?: boolean;
 }
 
 export interface HttpServer {
@@ -28,7 +31,7 @@ const KEEP_ALIVE_MS = 180_000;
 export async function startHttpServer(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
   const listeners = new Map<string, Listener>();
   const open = async (name: string, where: ListenOptions): Promise<Listener> => {
-    const listener = new Listener(handler, options.maxHeaderBytes);
+    const listener = new Listener(handler, options.maxHeaderBytes, options.h2c ?? false);
     await listener.listen(where);
     listeners.set(name, listener);
     return listener;
@@ -55,11 +58,15 @@ class Listener {
   /** Requests in hand by connection: a client may send one before the other is answered. */
   private readonly busy = new Map<Socket, number>();
   private readonly connections = new Set<Socket>();
+  private readonly h2c: H2c | undefined;
   private closing = false;
 
-  constructor(handler: RequestListener, maxHeaderBytes: number) {
+  constructor(handler: RequestListener, maxHeaderBytes: number, h2c: boolean) {
+    const times = { requestTimeoutMs: REQUEST_TIMEOUT_MS, idleMs: KEEP_ALIVE_MS };
+    this.h2c = h2c ? new H2c(handler, { maxHeaderBytes, ...times }) : undefined;
     this.server = createServer(
       {
+        ...(h2c && { shouldUpgradeCallback: wantsH2c }),
         maxHeaderSize: maxHeaderBytes,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
@@ -74,9 +81,31 @@ class Listener {
         handler(request, response);
       },
     );
+    if (this.h2c) this.offer(this.h2c);
     this.server.on('connection', (socket) => {
       this.connections.add(socket);
       socket.once('close', () => this.connections.delete(socket));
+    });
+  }
+
+  /** Looks at the first bytes of each connection before HTTP/1.1 gets it. */
+  private offer(h2c: H2c): void {
+    const [serveHttp1 = () => undefined] = this.server.listeners('connection') as ((socket: Socket) => void)[];
+    this.server.removeAllListeners('connection');
+    const onError = (): void => undefined;
+    this.server.on('connection', (socket) => {
+      socket.on('error', onError);
+      socket.setTimeout(HEADERS_TIMEOUT_MS, () => socket.destroy());
+      sniff(socket, (isHttp2) => {
+        socket.off('error', onError).setTimeout(0).removeAllListeners('timeout');
+        if (!isHttp2) return serveHttp1.call(this.server, socket);
+        this.connections.delete(socket);
+        h2c.serve(socket);
+      });
+    });
+    this.server.on('upgrade', (request, socket, head) => {
+      this.connections.delete(socket as Socket);
+      h2c.upgrade(request, socket, head);
     });
   }
 
@@ -92,7 +121,11 @@ class Listener {
     this.closing = true;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const socket of this.connections) if (!this.busy.has(socket)) socket.destroy();
-    const force = (): void => this.connections.forEach((socket) => socket.destroy());
+    this.h2c?.close();
+    const force = (): void => {
+      this.connections.forEach((socket) => socket.destroy());
+      this.h2c?.destroy();
+    };
     if (deadline.aborted) force();
     else deadline.addEventListener('abort', force, { once: true });
     await closed;

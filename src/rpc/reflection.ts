@@ -1,19 +1,23 @@
-/** Server reflection (v1 and v1alpha), from the .proto files. Its libraries load with the first call, not at start. */
+/**
+ * Server reflection (v1 and v1alpha), from the descriptors that protoc made: those that protobufjs makes of the .proto
+ * files name map entries and types in ways that other languages refuse. Its library loads with the first call, not at
+ * start.
+ */
 
 import { EventEmitter } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { ReflectionService } from '@grpc/reflection';
 import { GrpcCode, messageOf } from '../core/errors.ts';
 import { packageRoot } from '../lib/package-root.ts';
 import type { CallGate } from './bind.ts';
 
 const SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'];
 const METHOD = 'ServerReflectionInfo';
-const SERVED = [
-  'dapr/proto/runtime/v1/dapr.proto',
-  'dapr/proto/runtime/v1/appcallback.proto',
-  'grpc/health/v1/health.proto',
-];
+/** What this server serves; the descriptors have the app's services too. */
+const SERVED = ['dapr.proto.runtime.v1.Dapr', 'grpc.health.v1.Health'];
 
 interface Loaded {
   readonly definition: ServiceDefinition;
@@ -72,16 +76,28 @@ function serve(call: ServerDuplexStream<Buffer, Buffer>, { definition, implement
 }
 
 async function load(): Promise<ReadonlyMap<string, Loaded>> {
-  const [{ ReflectionService }, { loadSync }] = await Promise.all([
-    import('@grpc/reflection'),
-    import('@grpc/proto-loader'),
-  ]);
-  const protos = loadSync(SERVED, { includeDirs: [join(packageRoot(), 'proto')], keepCase: true });
+  const { ReflectionService } = await import('@grpc/reflection');
+  const descriptors = filesOf(await readFile(join(packageRoot(), 'gen/descriptors.binpb')));
   const loaded = new Map<string, Loaded>();
   const collect = (definition: ServiceDefinition, implementation: UntypedServiceImplementation): void => {
     const path = definition[METHOD]?.path ?? '';
     loaded.set(path.split('/')[1] as string, { definition, implementation });
   };
-  new ReflectionService(protos).addToServer({ addService: collect } as Pick<Server, 'addService'> as Server);
+  const protos = { descriptors: { format: '', type: {}, fileDescriptorProtos: descriptors } };
+  const service = new ReflectionService(protos as unknown as Protos, { services: SERVED });
+  service.addToServer({ addService: collect } as Pick<Server, 'addService'> as Server);
   return loaded;
+}
+
+type Protos = ConstructorParameters<typeof ReflectionService>[0];
+
+/** The FileDescriptorProtos of a FileDescriptorSet, each still encoded. */
+function filesOf(set: Uint8Array): Buffer[] {
+  const files: Buffer[] = [];
+  const reader = new BinaryReader(set);
+  while (reader.pos < reader.len) {
+    reader.tag(); // the set has one field
+    files.push(Buffer.from(reader.bytes()));
+  }
+  return files;
 }

@@ -35,6 +35,12 @@ export interface GrpcServerOptions {
 
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
 const LAST_WORDS_MS = 200;
+/** Dapr's: an idle connection is closed, one that does not answer a ping given up. Pings of clients are never too many. */
+const KEEPALIVE = {
+  'grpc.max_connection_idle_ms': 180_000,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+};
 
 export interface GrpcServer {
   /** The port that was bound, 0 on a socket. */
@@ -58,6 +64,7 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
     'grpc.max_receive_message_length': unlimited,
     'grpc.max_send_message_length': unlimited,
     'grpc.max_concurrent_streams': 10_000,
+    ...KEEPALIVE,
   });
   const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
   server.addService(
@@ -88,6 +95,12 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
       server.forceShutdown();
     },
   };
+}
+
+/** Listens where other sidecars would call this one. A pub/sub sidecar serves them nothing: each call is UNIMPLEMENTED. */
+export async function startInternalServer(address: string, port: number): Promise<GrpcServer> {
+  const server = new Server(KEEPALIVE);
+  return { port: await bind(server, target(address, port)), close: async () => server.forceShutdown() };
 }
 
 const target = (address: string, port: number): string =>

@@ -3,6 +3,7 @@
 import { Server, ServerCredentials, type status } from '@grpc/grpc-js';
 import {
   AppCallbackAlphaService,
+  AppCallbackHealthCheckService,
   AppCallbackService,
   type TopicEventBulkRequest,
   type TopicEventBulkResponse,
@@ -19,6 +20,8 @@ export interface GrpcApp {
   readonly port: number;
   readonly received: readonly GrpcReceived[];
   readonly batches: readonly TopicEventBulkRequest[];
+  /** Names of the other methods that were called. */
+  readonly asked: readonly string[];
   close(): void;
 }
 
@@ -27,6 +30,10 @@ export interface GrpcAppOptions {
   readonly subscriptions?: readonly Partial<TopicSubscription>[];
   /** A status of the callback, or a gRPC code below zero to fail with. */
   readonly reply?: (event: TopicEventRequest, nth: number) => number;
+  /** The same, in its own time. */
+  readonly replyLater?: (event: TopicEventRequest, nth: number) => Promise<number>;
+  /** Whether the app is well; undefined: it does not implement the question. */
+  readonly healthy?: () => boolean;
   readonly replyBulk?: (request: TopicEventBulkRequest) => TopicEventBulkResponse;
   /** Serve bulk under its older name only. */
   readonly alphaOnly?: boolean;
@@ -44,9 +51,10 @@ const subscription = (given: Partial<TopicSubscription>): TopicSubscription => (
 });
 
 export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
-  const { subscriptions, reply = () => 0, replyBulk, alphaOnly = false, port = 0 } = options;
+  const { subscriptions, reply = () => 0, replyLater, replyBulk, healthy, alphaOnly = false, port = 0 } = options;
   const received: GrpcReceived[] = [];
   const batches: TopicEventBulkRequest[] = [];
+  const asked: string[] = [];
   const server = new Server();
   type BulkCall = { request: TopicEventBulkRequest };
   type BulkCallback = (error: null, response: TopicEventBulkResponse) => void;
@@ -57,8 +65,10 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
   };
   server.addService(AppCallbackService, {
     ...(subscriptions && {
-      listTopicSubscriptions: (_call: unknown, callback: (error: null, response: object) => void) =>
-        callback(null, { subscriptions: subscriptions.map(subscription) }),
+      listTopicSubscriptions: (_call: unknown, callback: (error: null, response: object) => void) => {
+        asked.push('ListTopicSubscriptions');
+        callback(null, { subscriptions: subscriptions.map(subscription) });
+      },
     }),
     onTopicEvent: (
       call: { request: TopicEventRequest; metadata: { getMap(): Record<string, unknown> } },
@@ -66,17 +76,29 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
     ) => {
       received.push({ event: call.request, headers: call.metadata.getMap() });
       const nth = received.filter(({ event }) => event.id === call.request.id).length;
-      const answer = reply(call.request, nth);
-      if (answer < 0) callback({ code: -answer as status, details: 'as the test wants' });
-      else callback(null, { status: answer });
+      const say = (answer: number): void =>
+        answer < 0
+          ? callback({ code: -answer as status, details: 'as the test wants' })
+          : callback(null, { status: answer });
+      if (replyLater) void replyLater(call.request, nth).then(say);
+      else say(reply(call.request, nth));
     },
     ...(!alphaOnly && { onBulkTopicEvent: onBulk }),
   });
   server.addService(AppCallbackAlphaService, { onBulkTopicEventAlpha1: onBulk });
+  if (healthy) {
+    server.addService(AppCallbackHealthCheckService, {
+      healthCheck: (_call: unknown, callback: (error: object | null, response?: object) => void) => {
+        asked.push('HealthCheck');
+        if (healthy()) callback(null, {});
+        else callback({ code: 14, details: 'not well' });
+      },
+    });
+  }
   const bound = await new Promise<number>((resolve, reject) => {
     server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, got) =>
       error ? reject(error) : resolve(got),
     );
   });
-  return { port: bound, received, batches, close: () => server.forceShutdown() };
+  return { port: bound, received, batches, asked, close: () => server.forceShutdown() };
 }

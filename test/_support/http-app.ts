@@ -27,6 +27,8 @@ export interface HttpAppOptions {
   /** What `GET /dapr/subscribe` answers: a value for JSON, a text as it is, nothing for 404. */
   readonly subscribe?: unknown;
   readonly subscribeStatus?: number;
+  /** The status of any other GET; undefined for 404. */
+  readonly get?: (url: string) => number | undefined;
   readonly reply?: (received: Received, nth: number) => Reply | Promise<Reply>;
   readonly port?: number;
 }
@@ -34,6 +36,7 @@ export interface HttpAppOptions {
 export async function startHttpApp({
   subscribe,
   subscribeStatus = 200,
+  get = () => undefined,
   reply,
   port = 0,
 }: HttpAppOptions): Promise<HttpApp> {
@@ -46,7 +49,7 @@ export async function startHttpApp({
     if (request.method !== 'POST') {
       asked.push(`${request.method} ${request.url}`);
       const known = request.url === '/dapr/subscribe' && subscribe !== undefined;
-      response.writeHead(known ? subscribeStatus : 404);
+      response.writeHead(known ? subscribeStatus : (get(request.url ?? '') ?? 404));
       response.end(known ? (typeof subscribe === 'string' ? subscribe : JSON.stringify(subscribe)) : '');
       return;
     }

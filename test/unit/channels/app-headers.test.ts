@@ -16,3 +16,12 @@ test('what would end a header line is left out, wherever it comes from', (t) => 
   const bad = 'a\r\nx-evil: 1';
   t.deepEqual(headersOf(eventOf({ pubsubName: bad, traceparent: bad, tracestate: bad, metadata: { k: bad } })), []);
 });
+
+test('metadata past what every server takes is left out, and the rest is there', (t) => {
+  const metadata = { large: 'x'.repeat(70_000), a: 'b', fits: 'y'.repeat(6000), not: 'z'.repeat(2000) };
+  const headers = headersOf(eventOf({ metadata, tracestate: 's'.repeat(9000) }));
+  const names = headers.filter((_, i) => i % 2 === 0);
+  t.true(names.includes('a') && names.includes('fits'));
+  t.false(names.includes('large') || names.includes('not') || names.includes('tracestate'));
+  t.true(headers.join('').length < 8192);
+});

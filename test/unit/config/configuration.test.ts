@@ -33,7 +33,7 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
 `;
   t.deepEqual(await load(t, [text]), {
     tracing: { ...NO_TRACING, samplingRate: 1, stdout: true },
-    metrics: { enabled: false },
+    metrics: { enabled: false, increasedCardinality: false },
     features: new Map([
       ['HotReload', false],
       ['Other', true],
@@ -77,6 +77,7 @@ test('a sampling rate that is none leaves the default and a warning', async (t) 
   t.deepEqual(log.lines, [
     "warn tracing.samplingRate wants a number from 0 to 1, not 'often'; the default is used",
     'info Application configuration loaded',
+    'info metric spec: {"enabled":true,"http":{"increasedCardinality":false}}',
   ]);
 });
 

@@ -35,6 +35,8 @@ test('an app id is enough, and everything else has its default', (t) => {
     listenAddresses: ['127.0.0.1', '::1'],
     publicPort: 0,
     publicAddress: '127.0.0.1',
+    internalGrpcPort: 0,
+    internalGrpcAddress: '127.0.0.1',
     unixDomainSocket: '',
     maxBodyBytes: 4 * 2 ** 20,
     readBufferBytes: 4096,
@@ -95,10 +97,9 @@ test('what the reference suite gives every sidecar is taken with an empty enviro
   t.deepEqual(options.appHealth, { enabled: false, path: '/healthz', intervalMs: 5000, timeoutMs: 500, threshold: 3 });
   t.deepEqual([options.httpPort.port, options.grpcPort.port, options.metricsPort.port], [40_002, 40_001, 40_005]);
   t.deepEqual([options.publicPort, options.publicAddress], [40_004, '127.0.0.1']);
+  t.deepEqual([options.internalGrpcPort, options.internalGrpcAddress], [40_003, '127.0.0.1']);
   t.deepEqual(options.profiling, { enabled: true, port: { port: 40_006, search: false } });
   t.deepEqual(options.ignored, [
-    'dapr-internal-grpc-port',
-    'dapr-internal-grpc-listen-address',
     'placement-host-address',
     'sentry-address',
     'scheduler-host-address',
@@ -128,10 +129,8 @@ test('old names still work', (t) => {
   t.is(run('--dapr-http-max-request-size 8').maxBodyBytes, 8 * 2 ** 20);
   t.is(run('--dapr-http-read-buffer-size 16').readBufferBytes, 16 * 2 ** 10);
   t.is(run('--dapr-http-max-request-size 8 --max-body-size 1Mi').maxBodyBytes, 2 ** 20);
-  t.deepEqual(run('--internal-grpc-port 1 --placement-host x').ignored, [
-    'dapr-internal-grpc-port',
-    'placement-host-address',
-  ]);
+  t.is(run('--internal-grpc-port 1').internalGrpcPort, 1);
+  t.deepEqual(run('--placement-host x').ignored, ['placement-host-address']);
   t.is(run('--profiling-port 1').profiling.port.port, 1);
 });
 

@@ -1,0 +1,259 @@
+/** The sidecar around pub/sub: listeners, metadata, init endpoints, Configuration, hot reload, SIGHUP, shutdown. */
+
+import { connect } from 'node:net';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { startHttpApp } from '../_support/http-app.ts';
+import { temporaryDirectory } from '../_support/daprd.ts';
+import { until } from '../_support/until.ts';
+import { startParityApp } from './_app.ts';
+import { call, declared, memory, startSidecar, type SidecarOptions } from './_sidecar.ts';
+
+type T = Parameters<typeof startSidecar>[0];
+
+const configuration = (name: string, spec: object): object => ({
+  apiVersion: 'dapr.io/v1alpha1',
+  kind: 'Configuration',
+  metadata: { name },
+  spec,
+});
+const resiliency = (name: string, spec: object = { policies: { timeouts: { general: '5s' } } }): object => ({
+  apiVersion: 'dapr.io/v1alpha1',
+  kind: 'Resiliency',
+  metadata: { name },
+  spec,
+});
+
+/** A sidecar with Configuration files outside of its resources. */
+async function configured(t: T, documents: readonly object[], options: SidecarOptions = {}) {
+  const directory = await temporaryDirectory(t);
+  const files = documents.map((_, i) => join(directory, `config${i}.yaml`));
+  for (const [i, document] of documents.entries()) await writeFile(files[i] as string, JSON.stringify(document));
+  const args = [...files.map((file) => `--config=${file}`), ...(options.args ?? [])];
+  return { sidecar: await startSidecar(t, { ...options, args }), files };
+}
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(socket.destroy() !== undefined));
+    socket.once('error', () => resolve(false));
+  });
+
+test('every listener accepts connections, also beside a gRPC app that is said to speak HTTP', async (t) => {
+  const app = await startParityApp(t, 'grpc', []);
+  const sidecar = await startSidecar(t, { appPort: app.port, protocol: 'http' });
+  for (const [name, port] of Object.entries(sidecar.ports)) t.true(await accepts(port), name);
+  t.true(sidecar.log().includes(`application discovered on port ${app.port}`));
+  t.false(sidecar.log().includes('waiting for application to listen on port'));
+  t.is(await sidecar.stop(), 0);
+  t.true(sidecar.log().includes('Daprd shutdown gracefully'));
+});
+
+test('metadata is the same on the API and on the public port', async (t) => {
+  const app = await startParityApp(t, 'http', undefined);
+  const rules = [{ match: 'event.type == "x"', path: '/x' }];
+  const file = [memory('pubsub'), declared('v2alpha1', 's', { topic: 'a', routes: { rules } })];
+  const sidecar = await startSidecar(t, { appPort: app.port, resources: { 'a.yaml': file } });
+  const metadata = await sidecar.metadata();
+  t.deepEqual(await (await fetch(`http://127.0.0.1:${sidecar.ports.public}/v1.0/metadata`)).json(), metadata);
+  t.is((await fetch(`http://127.0.0.1:${sidecar.ports.public}/v1.0/healthz`)).status, 204);
+  const version = /^(edge|\d+\.\d+\.\d+(-rc\.\d+)?)$/;
+  t.is(metadata['id'], 'app');
+  t.regex(String(metadata['runtimeVersion']), version);
+  t.regex(String((metadata['extended'] as Record<string, unknown>)['daprRuntimeVersion']), version);
+  t.like(metadata['appConnectionProperties'], { port: app.port, protocol: 'http', channelAddress: '127.0.0.1' });
+  t.like(metadata.subscriptions?.[0], { rules, type: 'DECLARATIVE' });
+});
+
+test('actors are disabled and placement is disconnected, over both protocols', async (t) => {
+  const sidecar = await startSidecar(t);
+  const actors = { runtimeStatus: 'DISABLED', hostReady: false, placement: 'placement: disconnected' };
+  t.like(await sidecar.metadata(), { actorRuntime: actors });
+  const metadata = await call<{ actorRuntime: object }>(sidecar.client, 'getMetadata', {});
+  t.like(metadata.actorRuntime, { ...actors, runtimeStatus: 1, hostReady: false });
+  t.false('scheduler' in (await sidecar.metadata()));
+});
+
+test('the endpoints that are asked at start are asked in the name of the app', async (t) => {
+  const { createServer } = await import('node:http');
+  const asked = new Map<string, unknown>();
+  const server = createServer((request, response) => {
+    asked.set(String(request.url), request.headers['dapr-app-id']);
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close().closeAllConnections());
+  await startSidecar(t, { appId: 'me', appPort: (server.address() as { port: number }).port });
+  t.is(asked.get('/dapr/subscribe'), 'me');
+  t.is(asked.get('/dapr/config'), 'me');
+});
+
+test('--disable-init-endpoints=config leaves the configuration of the app unasked', async (t) => {
+  const app = await startHttpApp({ subscribe: [] });
+  t.teardown(() => app.close());
+  const sidecar = await startSidecar(t, { appPort: app.port, args: ['--disable-init-endpoints=config'] });
+  t.true(sidecar.log().includes('Skipping programmatic dapr configuration loading'));
+  t.deepEqual(app.asked, ['GET /dapr/subscribe']);
+});
+
+for (const protocol of ['http', 'grpc'] as const) {
+  test(`an app over ${protocol} that starts slowly is asked when it is well, once, and the sidecar is healthy before`, async (t) => {
+    let well = false;
+    let probes = 0;
+    const asked = (): readonly string[] => (protocol === 'http' ? http.asked : grpc.asked);
+    const { startGrpcApp } = await import('../_support/grpc-app.ts');
+    const http = await startHttpApp({
+      subscribe: [],
+      get: (url) => (url === '/healthz' ? (probes++, well ? 200 : 503) : undefined),
+    });
+    const grpc = await startGrpcApp({ subscriptions: [], healthy: () => (probes++, well) });
+    t.teardown(() => http.close());
+    t.teardown(() => grpc.close());
+    const appPort = protocol === 'http' ? http.port : grpc.port;
+    const args = ['--enable-app-health-check=true', '--app-health-probe-interval=1', '--app-health-threshold=1'];
+    await startSidecar(t, { appPort, protocol, args });
+    const question = protocol === 'http' ? 'GET /dapr/config' : 'ListTopicSubscriptions';
+    await until(() => probes >= 2, 'it was probed twice');
+    t.false(asked().includes(question));
+    well = true;
+    await until(() => asked().includes(question), 'it is asked');
+    const before = probes;
+    await until(() => probes >= before + 2, 'it was probed twice more');
+    t.is(asked().filter((what) => what === question).length, 1);
+  });
+}
+
+test('of two Configuration files the later one decides about a feature', async (t) => {
+  const feature = (name: string, enabled: boolean): object => ({ name, enabled });
+  const { sidecar } = await configured(t, [
+    configuration('one', { features: [feature('A', true)] }),
+    configuration('two', { features: [feature('A', false), feature('B', true)] }),
+  ]);
+  const { enabledFeatures } = (await sidecar.metadata()) as { enabledFeatures: string[] };
+  t.true(enabledFeatures.includes('B') && !enabledFeatures.includes('A'));
+});
+
+test('a middleware that nobody knows does not keep the sidecar from serving', async (t) => {
+  const handlers = [{ name: 'odd', type: 'middleware.http.unknown' }];
+  const { sidecar } = await configured(t, [configuration('c', { httpPipeline: { handlers } })]);
+  t.is(await sidecar.publish('a', 1), 204);
+});
+
+test('a bad Resiliency is told of and the sidecar starts', async (t) => {
+  const matching = { httpStatusCodes: '99999' };
+  const retries = { pubsub: { policy: 'constant', duration: '1s', maxRetries: 3, matching } };
+  const file = [memory('pubsub'), resiliency('myresiliency', { policies: { retries } })];
+  const sidecar = await startSidecar(t, { resources: { 'a.yaml': file } });
+  t.true(sidecar.log().includes('Could not read resiliency policy myresiliency'));
+  t.is(await sidecar.publish('a', 1), 204);
+});
+
+test('a component of a type that is none is fatal', async (t) => {
+  const document = { ...memory('myworkflow'), spec: { type: 'workflow.dapr', version: 'v1' } };
+  const sidecar = await startSidecar(t, { resources: { 'a.yaml': document }, ready: false });
+  t.is(await sidecar.exited, 1);
+  t.true(sidecar.log().includes('process component myworkflow error: incorrect type workflow.dapr'));
+});
+
+test('a Resiliency that is added and removed is in the metadata and out again', async (t) => {
+  const sidecar = await startSidecar(t);
+  const names = async (): Promise<string> =>
+    (((await sidecar.metadata())['resiliencies'] ?? []) as { name: string }[]).map(({ name }) => name).join();
+  t.is(await names(), '');
+  await sidecar.write('r.yaml', resiliency('myresiliency'));
+  await until(async () => (await names()) === 'myresiliency', 'it is there', 5000);
+  await sidecar.write('s.yaml', resiliency('another'));
+  await until(async () => (await names()).split(',').sort().join() === 'another,myresiliency', 'both are', 5000);
+  await sidecar.remove('r.yaml');
+  await until(async () => (await names()) === 'another', 'one is gone', 5000);
+});
+
+test('a Configuration that is put among the resources is told of by name', async (t) => {
+  const sidecar = await startSidecar(t);
+  await sidecar.write('c.yaml', configuration('myconfiguration', { metric: { enabled: true } }));
+  await until(() => sidecar.log().includes('myconfiguration'), 'its name is in the log', 5000);
+  t.is(await sidecar.publish('a', 1), 204);
+});
+
+test('SIGHUP reads Configuration, HTTPEndpoint and Resiliency anew', async (t) => {
+  const metric = (increasedCardinality: boolean): object =>
+    configuration('c', { metric: { enabled: true, http: { increasedCardinality } } });
+  const { sidecar, files } = await configured(t, [metric(false)]);
+  const seen = (): string => sidecar.log();
+  t.true(seen().includes('increasedCardinality\\":false'));
+  t.false(seen().includes('increasedCardinality\\":true'));
+  await writeFile(files[0] as string, JSON.stringify(metric(true)));
+  const endpoint = {
+    apiVersion: 'dapr.io/v1alpha1',
+    kind: 'HTTPEndpoint',
+    metadata: { name: 'myendpoint' },
+    spec: { baseUrl: 'http://localhost:1' },
+  };
+  await sidecar.write('h.yaml', [endpoint, resiliency('myresiliency')]);
+  sidecar.signal('SIGHUP');
+  await until(() => seen().includes('increasedCardinality\\":true'), 'the metric spec is told anew');
+  const endpoints = (): Promise<unknown> =>
+    sidecar.metadata().then(
+      (metadata) => metadata['httpEndpoints'],
+      () => 'away',
+    );
+  await until(async () => JSON.stringify(await endpoints()) === '[{"name":"myendpoint"}]', 'the endpoint is listed');
+  t.true(seen().includes('myresiliency'));
+  await sidecar.remove('h.yaml');
+  sidecar.signal('SIGHUP');
+  await until(async () => JSON.stringify((await endpoints()) ?? []) === '[]', 'the endpoint is gone');
+  t.is(await sidecar.stop(), 0);
+});
+
+const preflight = (url: string, origin: string, headers: object = {}): Promise<Response> =>
+  fetch(`${url}/v1.0/metadata`, {
+    method: 'OPTIONS',
+    headers: { origin, 'access-control-request-method': 'GET', ...headers },
+  });
+
+test('without origins an OPTIONS request is nothing special, and a token that nobody asked for is ignored', async (t) => {
+  const sidecar = await startSidecar(t);
+  const response = await preflight(sidecar.http, 'http://a', { 'dapr-api-token': 'stray' });
+  t.is(response.status, 404);
+  t.is(response.headers.get('vary'), null);
+  t.is((await fetch(`${sidecar.http}/v1.0/metadata`, { headers: { 'dapr-api-token': 'stray' } })).status, 200);
+});
+
+test('with a token everything wants it, OPTIONS too', async (t) => {
+  const sidecar = await startSidecar(t, { env: { DAPR_API_TOKEN: 'secret' } });
+  const token = { 'dapr-api-token': 'secret' };
+  t.is((await preflight(sidecar.http, 'http://a')).status, 401);
+  t.is((await preflight(sidecar.http, 'http://a', token)).status, 404);
+  t.is((await fetch(`${sidecar.http}/v1.0/metadata`)).status, 401);
+  t.is((await fetch(`${sidecar.http}/v1.0/metadata`, { headers: token })).status, 200);
+});
+
+test('with origins a preflight of one of them is answered without a token, the request itself needs it', async (t) => {
+  const env = { DAPR_API_TOKEN: 'secret' };
+  const sidecar = await startSidecar(t, { env, args: ['--allowed-origins=http://a,http://b'] });
+  const allowed = await preflight(sidecar.http, 'http://a');
+  t.is(allowed.status, 200);
+  t.is(allowed.headers.get('access-control-allow-origin'), 'http://a');
+  t.is((await preflight(sidecar.http, 'http://c')).headers.get('access-control-allow-origin'), null);
+  t.is((await fetch(`${sidecar.http}/v1.0/metadata`, { headers: { origin: 'http://a' } })).status, 401);
+});
+
+test('a shutdown is asked for over HTTP, over gRPC, and by force', async (t) => {
+  const http = await startSidecar(t);
+  t.true((await fetch(`${http.http}/v1.0/shutdown`, { method: 'POST' })).ok);
+  t.is(await http.exited, 0);
+  const grpc = await startSidecar(t);
+  await call(grpc.client, 'shutdown', {});
+  t.is(await grpc.exited, 0);
+  for (const { log } of [http, grpc]) {
+    t.true(log().includes('Shutdown requested via API'));
+    t.true(log().includes('Daprd shutdown gracefully'));
+  }
+  const force = await startSidecar(t);
+  const headers = { 'dapr-force-shutdown': 'true' };
+  t.true((await fetch(`${force.http}/v1.0/shutdown`, { method: 'POST', headers })).ok);
+  t.is(await force.exited, 1);
+  t.true(force.log().includes('Force shutdown requested, exiting immediately without graceful shutdown'));
+});
