@@ -11,7 +11,7 @@ import type { Subscriptions } from './core/subscriptions.ts';
 import { deadlineAfter } from './lib/deadline.ts';
 import type { Log } from './lib/log.ts';
 import type { Reporter } from './lib/report.ts';
-import type { AppHealthDescription } from './rpc/metadata.ts';
+import type { Description } from './rpc/metadata.ts';
 
 export interface AppContext {
   readonly options: DaprdOptions;
@@ -187,8 +187,17 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
   });
 }
 
-/** How the app is probed; undefined where it is not. gRPC has a method for it and no path. */
-export function healthOf({ appHealth, appProtocol }: DaprdOptions): AppHealthDescription | undefined {
-  if (!appHealth.enabled) return undefined;
-  return { ...appHealth, path: appProtocol.startsWith('grpc') ? '' : appHealth.path };
+/** What the metadata API tells of the app. How it is probed is undefined where it is not; gRPC has a method for it and no path. */
+export function describeApp(options: DaprdOptions): Pick<Description, 'app' | 'appHealth'> {
+  const { appHealth, appProtocol: protocol } = options;
+  const path = protocol.startsWith('grpc') ? '' : appHealth.path;
+  return {
+    app: {
+      port: options.appPort,
+      protocol,
+      address: options.appChannelAddress,
+      maxConcurrency: options.appMaxConcurrency,
+    },
+    appHealth: appHealth.enabled ? { ...appHealth, path } : undefined,
+  };
 }

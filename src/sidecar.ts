@@ -4,7 +4,7 @@
  */
 
 import { flushCompileCache } from 'node:module';
-import { App, healthOf } from './app.ts';
+import { App, describeApp } from './app.ts';
 import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
@@ -231,11 +231,12 @@ export class Sidecar {
       log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
     }
     const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
-    const { onComponent } = this.metrics;
-    const { deniedComponents: denied } = this.configuration;
-    const signal = this.stopping.signal;
-    const context = { findBroker, denied, appId, environment, onComponent, log, signal };
-    const components = await openComponents(specs, context);
+    const components = await openComponents(specs, {
+      ...{ findBroker, appId, environment, log },
+      denied: this.configuration.deniedComponents,
+      onComponent: this.metrics.onComponent,
+      signal: this.stopping.signal,
+    });
     this.components = components;
     log.info('All outstanding components processed');
     log.info('Loading Declarative Subscriptions…');
@@ -334,13 +335,7 @@ export class Sidecar {
       resiliencies: resiliencies.map(({ name }) => name),
       httpEndpoints: httpEndpoints.map(({ name }) => name),
       extended: this.extended,
-      appHealth: healthOf(options),
-      app: {
-        port: options.appPort,
-        protocol: options.appProtocol,
-        address: options.appChannelAddress,
-        maxConcurrency: options.appMaxConcurrency,
-      },
+      ...describeApp(options),
     });
   }
 
