@@ -11,14 +11,15 @@ const MINUTE_MS = 60_000;
 const interrupted = new AbortController();
 for (const event of ['SIGINT', 'SIGTERM', 'disconnect']) process.on(event, () => interrupted.abort());
 
-async function performAll({ rows, minutes, seed }: Options): Promise<Report> {
+async function performAll({ rows, minutes, seed, patience }: Options): Promise<Report> {
   const judged: Judged[] = [];
   for (const row of rows) {
     if (interrupted.signal.aborted) break;
     const { about } = ROWS[row] as Row;
     const say = (line: string): void => console.error(`${new Date().toISOString().slice(11, 19)} row ${row}: ${line}`);
     say(about);
-    const plan = { seed: seed + row, ms: (minutes * MINUTE_MS) / rows.length, say, signal: interrupted.signal };
+    const ms = (minutes * MINUTE_MS) / rows.length;
+    const plan = { seed: seed + row, ms, patience, say, signal: interrupted.signal };
     const verdict = await perform(ROWS[row] as Row, plan);
     say(verdict.problem === undefined ? `held over ${verdict.rounds} rounds` : `FAILED ${verdict.problem}`);
     judged.push({ row, about, ...verdict });

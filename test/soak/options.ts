@@ -9,6 +9,8 @@ export interface Options {
   /** For all rows together; 0 for their short form. */
   readonly minutes: number;
   readonly seed: number;
+  /** What limits of time are multiplied by. */
+  readonly patience: number;
   readonly output: 'table' | 'json';
 }
 
@@ -24,6 +26,7 @@ what was acknowledged with what was handled.
   --row A,B             which rows (all)
   --minutes N           for all of them together; each goes on for its share, and ends its last round (60)
   --short               one or a few rounds of each, as in CI
+  --patience N          limits of time are so many times as long, on a machine that does other things too (1; 3 if short)
   --seed N              of what happens by chance (random); it is printed
   --output table|json, -o
   --help, -h
@@ -38,6 +41,7 @@ const FLAGS = {
   row: { type: 'string', default: Object.keys(ROWS).join(',') },
   minutes: { type: 'string', default: '60' },
   short: { type: 'boolean', default: false },
+  patience: { type: 'string' },
   seed: { type: 'string' },
   output: { type: 'string', short: 'o', default: 'table' },
   help: { type: 'boolean', short: 'h', default: false },
@@ -70,6 +74,7 @@ export function readOptions(argv: string[]): Options | undefined {
     rows: rowsOf(values.row),
     minutes: values.short ? 0 : number('minutes', values.minutes, 0),
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : number('seed', values.seed, 0),
+    patience: number('patience', values.patience ?? (values.short ? '3' : '1'), 1),
     output,
   };
 }

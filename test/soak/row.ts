@@ -27,6 +27,8 @@ export interface Plan {
   readonly seed: number;
   /** How long rounds are begun for; 0 for the short form. */
   readonly ms: number;
+  /** What limits of time are multiplied by. */
+  readonly patience: number;
   /** Hears what goes on. */
   readonly say: (line: string) => void;
   /** Aborts when no further round is to begin. */
@@ -45,8 +47,6 @@ export interface Verdict {
 }
 
 const MOST_LINES = 10;
-/** The short form runs beside other tests. */
-const BESIDE_OTHERS = 3;
 const TELL_MS = 30_000;
 
 /** Never rejects: what went wrong is in the verdict. */
@@ -57,7 +57,7 @@ export async function perform(row: Row, plan: Plan): Promise<Verdict> {
   let rounds = 0;
   let problem: string | undefined;
   try {
-    const chance = { random: randomOf(plan.seed), patience: plan.ms === 0 ? BESIDE_OTHERS : 1 };
+    const chance = { random: randomOf(plan.seed), patience: plan.patience };
     site = await Site.open(row.setting, chance, (end) => ends.push(end));
     for await (const done of performRounds(row, plan, site)) rounds = done;
   } catch (error) {

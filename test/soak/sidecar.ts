@@ -68,7 +68,7 @@ export class Sidecar {
   async ready(): Promise<void> {
     await until(
       async () => {
-        if (!this.isRunning) throw new Error(`the sidecar ended:\n${this.log.last.join('\n')}`);
+        if (!this.isRunning) throw new Error(`the sidecar ended with ${String(await this.exited)}`);
         const answer = await fetch(`http://127.0.0.1:${this.httpPort}/v1.0/healthz`).catch(() => undefined);
         return answer?.status === 204;
       },

@@ -144,7 +144,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
         await site.pause(1000);
         const { residentMb, files } = sidecar.usage();
         site.note('resident MiB', residentMb);
-        site.limit('open files', files, 300);
+        site.limit('open files', files, 700);
         if (second === 60) warm = residentMb;
       }
       site.limit('resident MiB more than after a minute', Math.max(0, sidecar.usage().residentMb - warm), 40);
