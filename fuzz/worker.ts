@@ -22,9 +22,9 @@ const say = (said: Said): void => parentPort?.postMessage(said);
 const target = TARGETS.find((one) => one.name === name);
 if (!target) throw new Error(`no target ${name}`);
 const random = new Random(seed);
-const ends = performance.now() + ms;
 
 const subject = await target.open();
+const ends = performance.now() + ms;
 async function attempt(input: Buffer, run: () => Promise<string | undefined>): Promise<void> {
   const reason = await run().catch((error: unknown) =>
     error instanceof Error ? (error.stack ?? error.message) : String(error),
