@@ -42,7 +42,7 @@ export default tseslint.config(
     rules: { '@typescript-eslint/no-require-imports': 'off' },
   },
   {
-    files: ['test/**', 'bench/**', 'scripts/**', 'examples/**', '*.config.js'],
+    files: ['test/**', 'bench/**', 'fuzz/**', 'scripts/**', 'examples/**', '*.config.js'],
     rules: { 'no-console': 'off', 'no-restricted-syntax': 'off', 'max-lines-per-function': ['error', { max: 120 }] },
   },
 );

@@ -32,6 +32,9 @@ const KEPT_BACK = new Set([
 const MAX_METADATA_BYTES = 7 * 1024;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 
+const GRPC_NAME = /^[0-9a-z_.-]+$/;
+const GRPC_VALUE = /^[ -~]*$/;
+
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
 /** Flat list of names and values. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
@@ -63,10 +66,20 @@ export function headerOf(name: string, value: string): string[] {
 
 /** The same for gRPC, which has the trace in binary form as well. */
 export function callMetadataOf(event: TopicEvent): string[] {
-  const headers = headersOf(event);
+  const headers = grpcOnly(headersOf(event));
   const binary = binaryOf(event.traceparent);
   if (binary) headers.push('grpc-trace-bin', binary.toString('base64'));
   return headers;
+}
+
+/** gRPC allows less than HTTP, and implementations of it fail a call over the rest. */
+function grpcOnly(headers: readonly string[]): string[] {
+  const allowed: string[] = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const [name, value] = [headers[i] as string, headers[i + 1] as string];
+    if (GRPC_NAME.test(name) && GRPC_VALUE.test(value)) allowed.push(name, value);
+  }
+  return allowed;
 }
 
 function headerName(key: string): string | undefined {

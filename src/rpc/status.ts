@@ -7,27 +7,46 @@ import { GrpcCode } from '../core/errors.ts';
 
 const DOMAIN = 'dapr.io';
 const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
+/**
+ * Both travel in trailers, and repeat what the client sent. Clients take 8 KiB of trailers in all, and some end the
+ * connection with every call on it when there is more.
+ */
+const MAX_MESSAGE_CHARACTERS = 500;
+const MAX_DETAILS_BYTES = 2500;
 
 /** What grpc-js sends for an error: code, message, and details that agree with both. */
 export function statusOf(error: SidecarError): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
   const { grpc: code, reason, resource } = error.row;
-  if (reason === '') return packed(code, error.message, []);
-  return packed(code, error.message, [
-    ...(resource ? [any('ResourceInfo', ResourceInfo.encode(resourceInfo(error)).finish())] : []),
-    any('ErrorInfo', ErrorInfo.encode({ reason, domain: DOMAIN, metadata: infoOf(error) }).finish()),
-  ]);
+  const message = shortened(error.message);
+  if (reason === '') return packed(code, message, []);
+  const errorInfo = (metadata: Record<string, string>): Detail =>
+    any('ErrorInfo', ErrorInfo.encode({ reason, domain: DOMAIN, metadata }).finish());
+  const details = [
+    ...(resource ? [any('ResourceInfo', ResourceInfo.encode(resourceInfo(error, message)).finish())] : []),
+    errorInfo(infoOf(error)),
+  ];
+  const size = details.reduce((sum, { value }) => sum + value.length, 0);
+  return packed(code, message, size > MAX_DETAILS_BYTES ? [errorInfo({})] : details);
 }
+
+const shortened = (message: string): string =>
+  message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed()}...` : message;
 
 /** Dapr leaves the request's metadata out of "not found" on gRPC, and only there. */
 function infoOf(error: SidecarError): Record<string, string> {
   return error.kind === 'pubsub-not-found' ? {} : { ...error.info };
 }
 
-function resourceInfo(error: SidecarError): ResourceInfo {
-  return { resourceType: 'pubsub', resourceName: error.resource, owner: '', description: error.message };
+function resourceInfo({ resource }: SidecarError, description: string): ResourceInfo {
+  return { resourceType: 'pubsub', resourceName: resource, owner: '', description };
 }
 
-const any = (type: string, value: Uint8Array) => ({ typeUrl: TYPE_PREFIX + type, value: Buffer.from(value) });
+interface Detail {
+  readonly typeUrl: string;
+  readonly value: Buffer;
+}
+
+const any = (type: string, value: Uint8Array): Detail => ({ typeUrl: TYPE_PREFIX + type, value: Buffer.from(value) });
 
 /** A call without the right token, in the words that Dapr uses (contract 1.8). */
 export function unauthenticated(presented: boolean): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
@@ -53,7 +72,7 @@ export function invalidBaggage(fault: string): Pick<ServiceError, 'code' | 'deta
   return packed(GrpcCode.INVALID_ARGUMENT, `invalid baggage header: ${fault}`, []);
 }
 
-function packed(code: number, message: string, details: { typeUrl: string; value: Buffer }[]) {
+function packed(code: number, message: string, details: Detail[]) {
   const metadata = new Metadata();
   if (details.length > 0) {
     metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));

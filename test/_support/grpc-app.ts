@@ -38,6 +38,8 @@ export interface GrpcAppOptions {
   /** Serve bulk under its older name only. */
   readonly alphaOnly?: boolean;
   readonly port?: number;
+  /** How many deliveries are remembered; any number by default. */
+  readonly keep?: number;
 }
 
 const subscription = (given: Partial<TopicSubscription>): TopicSubscription => ({
@@ -51,7 +53,16 @@ const subscription = (given: Partial<TopicSubscription>): TopicSubscription => (
 });
 
 export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
-  const { subscriptions, reply = () => 0, replyLater, replyBulk, healthy, alphaOnly = false, port = 0 } = options;
+  const {
+    subscriptions,
+    reply = () => 0,
+    replyLater,
+    replyBulk,
+    healthy,
+    alphaOnly = false,
+    port = 0,
+    keep = Infinity,
+  } = options;
   const received: GrpcReceived[] = [];
   const batches: TopicEventBulkRequest[] = [];
   const asked: string[] = [];
@@ -75,6 +86,7 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
       callback: (error: object | null, response?: object) => void,
     ) => {
       received.push({ event: call.request, headers: call.metadata.getMap() });
+      if (received.length > keep) received.shift();
       const nth = received.filter(({ event }) => event.id === call.request.id).length;
       const say = (answer: number): void =>
         answer < 0

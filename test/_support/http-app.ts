@@ -31,6 +31,8 @@ export interface HttpAppOptions {
   readonly get?: (url: string) => number | undefined;
   readonly reply?: (received: Received, nth: number) => Reply | Promise<Reply>;
   readonly port?: number;
+  /** How many deliveries are remembered; any number by default. */
+  readonly keep?: number;
 }
 
 export async function startHttpApp({
@@ -39,18 +41,18 @@ export async function startHttpApp({
   get = () => undefined,
   reply,
   port = 0,
+  keep = Infinity,
 }: HttpAppOptions): Promise<HttpApp> {
   const received: Received[] = [];
   const asked: string[] = [];
+  const list = typeof subscribe === 'string' ? subscribe : JSON.stringify(subscribe);
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    const body = Buffer.concat(chunks);
+    const body = await bodyOf(request);
     if (request.method !== 'POST') {
-      asked.push(`${request.method} ${request.url}`);
-      const known = request.url === '/dapr/subscribe' && subscribe !== undefined;
-      response.writeHead(known ? subscribeStatus : (get(request.url ?? '') ?? 404));
-      response.end(known ? (typeof subscribe === 'string' ? subscribe : JSON.stringify(subscribe)) : '');
+      const url = request.url ?? '';
+      asked.push(`${request.method} ${url}`);
+      if (url === '/dapr/subscribe' && subscribe !== undefined) response.writeHead(subscribeStatus).end(list);
+      else response.writeHead(get(url) ?? 404).end();
       return;
     }
     const one: Received = {
@@ -61,6 +63,7 @@ export async function startHttpApp({
       at: performance.now(),
     };
     received.push(one);
+    if (received.length > keep) received.shift();
     const nth = received.filter(({ event }) => event['id'] === one.event['id']).length;
     const answer = (await reply?.(one, nth)) ?? 200;
     if (answer === 'cut') request.socket.destroy();
@@ -78,6 +81,12 @@ export async function startHttpApp({
         server.closeAllConnections();
       }),
   };
+}
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 function parsed(body: Buffer): Record<string, unknown> {

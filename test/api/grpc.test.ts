@@ -82,6 +82,23 @@ test('an error carries code, message and details that agree with each other', as
   t.is((await failure({ dataContentType: 'application/cloudevents+json', data: Buffer.from('{x') })).error.code, 3);
 });
 
+test('an error about something very long has short trailers, and the connection goes on', async (t) => {
+  const client = clientOf(t, await startDaprd(t));
+  const long = 'é'.repeat(100_000);
+  for (const request of [
+    { pubsubName: long },
+    { pubsubName: '', metadata: { [long]: long } },
+    { metadata: { rawPayload: long } },
+  ]) {
+    const error = (await t.throwsAsync(call(client, client.publishEvent, event('t', '1', request)))) as ServiceError;
+    t.is(error.code, 3, error.details);
+    const [bytes] = error.metadata.get('grpc-status-details-bin');
+    t.is(Status.decode(bytes as Buffer).message, error.details);
+    t.true(error.details.length < 600);
+  }
+  t.deepEqual(await call(client, client.publishEvent, event('t')), {});
+});
+
 test('what is not served is UNIMPLEMENTED', async (t) => {
   const daprd = await startDaprd(t);
   const client = new Client(`127.0.0.1:${daprd.grpcPort}`, credentials.createInsecure());

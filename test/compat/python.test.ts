@@ -28,6 +28,7 @@ test('a gRPC app of the Python SDK gets what its client publishes', async (t) =>
   t.deepEqual(bytes?.['bytes'], [0, 255, 7]);
   t.like((await handled(app, 'special'))[0], { data: { type: 'special' }, type: 'special' });
   t.like((await handled(app, 'ordinary'))[0], { data: { type: 'ordinary' } });
+  t.like((await handled(app, 'odd'))[0], { data: 'odd', e: 'f' }); // what gRPC does not allow was left out
   const raw = (await handled(app, 'raw'))[0]?.['bytes'] as number[];
   t.is(Buffer.from(raw).toString(), '{"raw": "python"}');
   await handled(app, 'again', 2);

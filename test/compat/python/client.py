@@ -32,6 +32,7 @@ with DaprClient() as client:
     publish('raw', 'raw', json.dumps({'raw': 'python'}), 'application/json', rawPayload='true')
     publish('again', 'again', json.dumps({'again': 'python'}), 'application/json')
     publish('refused', 'refused', json.dumps({'refused': 'python'}), 'application/json')
+    publish('odd metadata', 'odd', '"odd"', 'application/json', **{'%': 'a', 'é': 'b', 'c': 'é', 'd': 'x' * 70_000, 'e': 'f'})
     publish('unknown', 'orders', 'x', pubsub='nowhere')
     publish('empty topic', '', 'x')
     entries = [BulkPublishEntry(event=json.dumps({'n': n}), content_type='application/json') for n in range(3)]

@@ -21,6 +21,7 @@ def tell(handler, event):
                 'type': event.type(),
                 'original': event.extensions().get('topic'),
                 'pubsubname': event.metadata().get('pubsubname'),
+                'e': event.metadata().get('e'),
             }
         )
         + '\n',
@@ -63,6 +64,11 @@ def refused(event: SubscriptionMessage) -> TopicEventResponse:
 @app.subscribe('pubsub', 'dead')
 def dead(event: SubscriptionMessage) -> None:
     tell('dead', event)
+
+
+@app.subscribe('pubsub', 'odd')
+def odd(event: SubscriptionMessage) -> None:
+    tell('odd', event)
 
 
 @app.subscribe('pubsub', 'many')

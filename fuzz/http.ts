@@ -1,0 +1,126 @@
+/** The HTTP API of a real sidecar, byte for byte, with an app over HTTP that gets what is published. */
+
+import { connect } from 'node:net';
+import { startHttpApp } from '../test/_support/http-app.ts';
+import { until } from '../test/_support/until.ts';
+import type { Random } from './random.ts';
+import { startFuzzed } from './sidecar.ts';
+import type { Target } from './target.ts';
+
+const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'PRI', 'CONNECT'];
+const PATHS = [
+  ...['/v1.0/publish/pubsub/fuzzed', '/v1.0/publish/bulk/pubsub/fuzzed', '/v1.0-alpha1/publish/bulk/pubsub/fuzzed'],
+  ...['/v1.0/metadata', '/v1.0/metadata/key', '/v1.0/healthz', '/v1.0/healthz/outbound', '/v1.0/publish', '/'],
+];
+const TYPES = ['application/json', 'application/cloudevents+json', 'text/plain', 'application/octet-stream', ''];
+const HEADERS = [
+  'traceparent',
+  'tracestate',
+  'dapr-api-token',
+  'dapr-app-id',
+  'upgrade',
+  'http2-settings',
+  'expect',
+  'origin',
+];
+
+const header = (random: Random): string => random.text().replace(/[\r\n\0]/g, '');
+
+function body(random: Random): Buffer {
+  if (random.chance(20)) return Buffer.from(random.text());
+  if (random.chance(50)) {
+    const entry = (): object => ({
+      [random.pick(['entryId', 'entryID', 'x'])]: random.json(1),
+      event: random.json(2),
+      contentType: random.chance(70) ? random.pick(TYPES) : random.json(1),
+      metadata: random.chance(50)
+        ? Object.fromEntries(random.many(3, () => [random.text(), random.json(1)]))
+        : random.json(1),
+    });
+    return Buffer.from(JSON.stringify(random.many(4, entry)));
+  }
+  const event = { specversion: '1.0', id: random.json(1), source: random.json(1), type: random.json(1) };
+  return Buffer.from(JSON.stringify({ ...event, data: random.json(), [random.text()]: random.json(2) }) ?? '');
+}
+
+/** One request, well-formed but for what it says, or damaged. */
+function request(random: Random): Buffer {
+  const query = random.many(
+    4,
+    () =>
+      `metadata.${encodeURIComponent(random.text().toWellFormed())}=${encodeURIComponent(random.text().toWellFormed())}`,
+  );
+  const tail = random.chance(25) ? `/${header(random).replace(/\s/g, '')}` : '';
+  const path = `${random.pick(PATHS)}${tail}${query.length > 0 ? `?${query.join('&')}` : ''}`;
+  const method = random.chance(70) ? 'POST' : random.pick(METHODS);
+  const data = body(random);
+  const lines = [
+    `${method} ${path} HTTP/1.1`,
+    'Host: localhost',
+    'Connection: close',
+    ...(random.chance(80) ? [`Content-Type: ${random.pick(TYPES)}`] : []),
+    ...random.many(3, () => `${random.pick(HEADERS)}: ${header(random)}`),
+  ];
+  if (random.chance(80)) lines.push(`Content-Length: ${data.length}`, '');
+  else lines.push('Transfer-Encoding: chunked', '', data.length.toString(16));
+  const bytes = Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n`), data, Buffer.from('\r\n0\r\n\r\n')]);
+  return random.chance(35) ? random.damage(bytes) : bytes;
+}
+
+const ANSWER_MS = 8000;
+
+/** What comes back until the sidecar ends the connection. Our end is closed, so that an unfinished request is over. */
+function exchange(port: number, bytes: Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1');
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(new Error(`no answer in ${ANSWER_MS} ms`));
+    }, ANSWER_MS);
+    socket.setEncoding('latin1').on('data', (chunk: string) => (answer += chunk));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      resolve(answer);
+    });
+    socket.end(bytes);
+  });
+}
+
+/** A body past the limit and a broken CloudEvent are 500 in Dapr, and an HTTP version that nobody has is 505. */
+const ALLOWED = /stream too large|ERR_PUBSUB_CLOUD_EVENTS_SER|^HTTP\/1\.1 505/;
+
+export const httpTarget: Target = {
+  name: 'http',
+  about: 'the HTTP API, and deliveries to an app over HTTP',
+  generate: request,
+  open: async () => {
+    const app = await startHttpApp({
+      subscribe: [{ pubsubname: 'pubsub', topic: 'fuzzed', route: '/fuzzed' }],
+      keep: 100,
+    });
+    const sidecar = await startFuzzed(app.port, 'http');
+    let round = 0;
+    const delivers = async (): Promise<string | undefined> => {
+      const mark = `mark ${round}`;
+      const url = `http://127.0.0.1:${sidecar.httpPort}/v1.0/publish/pubsub/fuzzed`;
+      const { status } = await fetch(url, { method: 'POST', headers: { 'content-type': 'text/plain' }, body: mark });
+      if (status !== 204) return `a plain publish is answered with ${status}`;
+      await until(() => app.received.some(({ event }) => event['data'] === mark), 'a plain event is delivered');
+      return sidecar.fault();
+    };
+    return {
+      run: async (input) => {
+        const answer = await exchange(sidecar.httpPort, input);
+        if (/^HTTP\/1\.1 5/.test(answer) && !ALLOWED.test(answer)) return answer.slice(0, 500);
+        return ++round % 200 === 0 ? delivers() : sidecar.fault();
+      },
+      finish: delivers,
+      close: async () => {
+        await sidecar.close();
+        await app.close();
+      },
+    };
+  },
+};

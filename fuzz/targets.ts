@@ -1,0 +1,8 @@
+/** Everything that can be fuzzed. */
+
+import { DOCUMENTS } from './documents.ts';
+import { grpcTarget } from './grpc.ts';
+import { httpTarget } from './http.ts';
+import type { Target } from './target.ts';
+
+export const TARGETS: readonly Target[] = [httpTarget, grpcTarget, ...DOCUMENTS];
