@@ -8,7 +8,7 @@ import { App, describeApp } from './app.ts';
 import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
-import { ASSUMED_COMPONENT, openComponents, type Components } from './config/open-components.ts';
+import { ASSUMED_COMPONENT, openComponents, tellOfAssumed, type Components } from './config/open-components.ts';
 import { readResiliency } from './config/resiliency.ts';
 import { loadResources, type Resources } from './config/resources.ts';
 import { watchDirectories } from './config/watch.ts';
@@ -225,12 +225,8 @@ export class Sidecar {
     log.info('Loading components…');
     const resources = await this.load();
     this.resiliency.use(await readResiliency(resources.resiliencies, log.scoped('dapr.runtime')));
-    const assumed = !resources.namesComponents;
-    if (assumed) {
-      const where = resourcesPaths.length > 0 ? ` in ${resourcesPaths.join(', ')}` : '';
-      log.info(`no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${environment.home}`);
-    }
-    const specs = assumed ? [ASSUMED_COMPONENT] : resources.components;
+    const specs = resources.namesComponents ? resources.components : [ASSUMED_COMPONENT];
+    if (!resources.namesComponents) log.info(tellOfAssumed(resourcesPaths, environment.home));
     const components = await openComponents(specs, {
       ...{ findBroker, appId, environment, log },
       denied: this.configuration.deniedComponents,

@@ -46,6 +46,12 @@ export const ASSUMED_COMPONENT: ComponentSpec = {
   file: '',
 };
 
+/** Says so. */
+export function tellOfAssumed(searched: readonly string[], home: string): string {
+  const where = searched.length > 0 ? ` in ${searched.join(', ')}` : '';
+  return `no component found${where}: component pubsub (pubsub.sqlite) is assumed, under ${home}`;
+}
+
 /**
  * Opens secret stores, then the rest, each after the other as written. Rejects when one fails that does not say
  * `ignoreErrors`; what was opened before is closed again.
