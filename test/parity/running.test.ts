@@ -231,7 +231,8 @@ for (const kind of ['single', 'bulk'] as const) {
     t.teardown(() => app.close());
     const args = [
       ...['--dapr-block-shutdown-duration=180s', '--enable-app-health-check=true'],
-      ...['--app-health-probe-interval=1', '--app-health-threshold=1'],
+      // Patient, so that a busy machine does not make the app unhealthy.
+      ...['--app-health-probe-interval=1', '--app-health-probe-timeout=900', '--app-health-threshold=3'],
     ];
     const sidecar = await startSidecar(t, { appPort: app.port, args });
     await until(() => sidecar.log().includes('app is subscribed to the following topics'), 'it is subscribed');
