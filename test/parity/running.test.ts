@@ -112,6 +112,7 @@ test('an app over gRPC that drops its connections and stalls gets its events whe
   const sidecar = await startSidecar(t, { appPort: port, protocol: 'grpc' });
   t.is(await sidecar.publishGrpc('a', 'before'), 0);
   await app.got(1);
+  await until(async () => (await ingress(sidecar)) === 1, 'its answer arrived');
   isStalled = true;
   for (const socket of sockets) socket.destroy();
   sockets.clear();
