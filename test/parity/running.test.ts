@@ -6,9 +6,10 @@ import test from 'ava';
 import type { TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import type { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { startHttpApp } from '../_support/http-app.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
-import { call, declared, freePorts, memory, startSidecar, type Sidecar } from './_sidecar.ts';
+import { call, declared, memory, startSidecar, type Sidecar } from './_sidecar.ts';
 
 type T = Parameters<typeof startSidecar>[0];
 
