@@ -67,6 +67,58 @@ function request(random: Random): Buffer {
   return random.chance(35) ? random.damage(bytes) : bytes;
 }
 
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** HPACK without its tables: each field spelt out. Only short ones. */
+const fields = (list: readonly (readonly [string, string])[]): Buffer =>
+  Buffer.concat(
+    list.map((field) =>
+      Buffer.concat([
+        Buffer.from([0]),
+        ...field.map((text) => {
+          const bytes = Buffer.from(text).subarray(0, 126);
+          return Buffer.concat([Buffer.from([bytes.length]), bytes]);
+        }),
+      ]),
+    ),
+  );
+
+/** A connection of HTTP/2, by its preface or by an upgrade, its frames damaged or not. */
+function http2(random: Random): Buffer {
+  const [SETTINGS, HEAD, DATA, END_HEADERS, END_BOTH] = [4, 1, 0, 4, 5] as const;
+  const streams = random
+    .many(4, () => 1 + 2 * random.below(4))
+    .map((stream) => {
+      const head = fields([
+        [':method', random.chance(70) ? 'POST' : random.pick(METHODS)],
+        [':path', random.chance(80) ? random.pick(PATHS) : random.text()],
+        [':scheme', 'http'],
+        ...random.many(3, () => [random.chance(50) ? random.pick(HEADERS) : random.text(), random.text()] as const),
+      ]);
+      if (random.chance(30)) return frame(HEAD, END_BOTH, stream, head);
+      const data = frame(DATA, random.below(2), stream, body(random).subarray(0, 16_000));
+      return Buffer.concat([frame(HEAD, END_HEADERS, stream, head), data]);
+    });
+  const odd = random.many(2, () =>
+    frame(random.below(12), random.below(256), random.below(9), Buffer.from(random.text())),
+  );
+  const frames = Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, Buffer.alloc(0)), ...streams, ...odd]);
+  const sent = random.chance(50) ? Buffer.concat([frames.subarray(0, 33), random.damage(frames.subarray(33))]) : frames;
+  if (random.chance(60)) return sent;
+  const upgrade = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n';
+  const line = `GET ${random.pick(PATHS)} HTTP/1.1\r\nHost: x\r\n${upgrade}${random.pick(HEADERS)}: ${header(random)}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(line), random.chance(20) ? random.damage(sent) : sent]);
+}
+
 const ANSWER_MS = 8000;
 
 /** What comes back until the sidecar ends the connection. Our end is closed, so that an unfinished request is over. */
@@ -94,7 +146,7 @@ const ALLOWED = /stream too large|ERR_PUBSUB_CLOUD_EVENTS_SER|^HTTP\/1\.1 505/;
 export const httpTarget: Target = {
   name: 'http',
   about: 'the HTTP API, and deliveries to an app over HTTP',
-  generate: request,
+  generate: (random) => (random.chance(25) ? http2(random) : request(random)),
   open: async () => {
     const app = await startHttpApp({
       subscribe: [{ pubsubname: 'pubsub', topic: 'fuzzed', route: '/fuzzed' }],

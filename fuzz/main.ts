@@ -57,16 +57,15 @@ const outcomes: Outcome[] = [];
 const ms = (options.minutes * 60_000) / options.target.length;
 for (const target of options.target) {
   const seeds = seedsOf(target);
-  if (seeds.length > 0) outcomes.push(await fuzz(target, options.seed, 0, seeds));
-  outcomes.push(await fuzz(target, options.seed, ms));
-  for (const { failures } of outcomes.slice(-1)) for (const failure of failures) keep(target, failure);
-  if (options.output === 'json') continue;
-  for (const { runs, failures } of outcomes.slice(-1)) {
+  const kept = seeds.length > 0 ? [await fuzz(target, options.seed, 0, seeds)] : [];
+  for (const outcome of [...kept, await fuzz(target, options.seed, ms)]) {
+    outcomes.push(outcome);
+    const { runs, failures } = outcome;
+    const files = failures.map((failure) => keep(target, failure));
+    if (options.output === 'json') continue;
     console.log(`${target}: ${runs} inputs, ${failures.length} failed`);
-    for (const failure of failures) {
-      console.log(
-        `  ${relative('.', keep(target, failure))}: ${failure.reason.split('\n').slice(0, 4).join('\n    ')}`,
-      );
+    for (const [i, { reason }] of failures.entries()) {
+      console.log(`  ${relative('.', files[i] as string)}: ${reason.split('\n').slice(0, 4).join('\n    ')}`);
     }
   }
 }

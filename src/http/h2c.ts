@@ -26,6 +26,8 @@ export interface H2cOptions {
 
 const MAX_STREAMS = 250;
 const WINDOW_BYTES = 1 << 20;
+/** For the last answers to leave a connection whose client sends no more. */
+const LAST_WORDS_MS = 1000;
 /** What no request of HTTP/1.1 begins with. */
 const PREFACE = 'PRI ';
 
@@ -54,16 +56,17 @@ export function wantsH2c({ headers }: IncomingMessage): boolean {
 
 export class H2c {
   private readonly server: Http2Server;
-  private readonly sessions = new Set<ServerHttp2Session>();
+  /** Each with its requests in hand. */
+  private readonly sessions = new Map<ServerHttp2Session, Set<Http2ServerRequest>>();
 
   constructor(handler: RequestListener, { maxHeaderBytes, requestTimeoutMs, idleMs }: H2cOptions) {
     const settings = { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: maxHeaderBytes };
     this.server = createServer({ settings: { ...settings, initialWindowSize: WINDOW_BYTES } }, (request, response) => {
-      bound(request, response, requestTimeoutMs);
+      this.take(request, response, requestTimeoutMs);
       handler(request as unknown as IncomingMessage, response as never);
     });
     this.server.on('session', (session) => {
-      this.sessions.add(session);
+      this.sessions.set(session, new Set());
       session.on('error', () => undefined); // its streams hear of it
       session.setTimeout(idleMs, () => session.close());
       session.once('close', () => this.sessions.delete(session));
@@ -73,6 +76,7 @@ export class H2c {
 
   /** Serves a connection that begins with the preface. */
   serve(connection: Duplex): void {
+    this.server.once('session', (session) => connection.once('end', () => this.ended(session)));
     this.server.emit('connection', connection);
   }
 
@@ -84,21 +88,41 @@ export class H2c {
 
   /** Refuses new streams and ends each connection when its open ones are answered. */
   close(): void {
-    for (const session of this.sessions) session.close();
+    for (const session of this.sessions.keys()) session.close();
   }
 
   destroy(): void {
-    for (const session of this.sessions) session.destroy();
+    for (const session of this.sessions.keys()) session.destroy();
   }
-}
 
-/** A request has so long to arrive, and nobody reads what still comes once it is answered. */
-function bound(request: Http2ServerRequest, response: Http2ServerResponse, ms: number): void {
-  const late = setTimeout(() => {
-    if (!request.complete) request.stream.close(constants.NGHTTP2_CANCEL);
-  }, ms).unref();
-  response.once('finish', () => {
-    if (!request.complete) request.stream.close(constants.NGHTTP2_NO_ERROR);
-  });
-  response.once('close', () => clearTimeout(late));
+  /** The client sends no more: what it began will not arrive, what is here is answered. */
+  private ended(session: ServerHttp2Session): void {
+    const inHand = this.sessions.get(session);
+    for (const { complete, stream } of inHand ?? []) {
+      if (complete) stream.once('close', () => setImmediate(leave));
+      else stream.close(constants.NGHTTP2_CANCEL);
+    }
+    // A graceful close alone waits for frames that were begun.
+    const leave = (): void => {
+      if (inHand?.size === 0) setTimeout(() => session.destroy(), LAST_WORDS_MS).unref();
+    };
+    session.close();
+    setImmediate(leave);
+  }
+
+  /** A request has so long to arrive, and nobody reads what still comes once it is answered. */
+  private take(request: Http2ServerRequest, response: Http2ServerResponse, ms: number): void {
+    const inHand = this.sessions.get(request.stream.session as ServerHttp2Session);
+    inHand?.add(request);
+    const late = setTimeout(() => {
+      if (!request.complete) request.stream.close(constants.NGHTTP2_CANCEL);
+    }, ms).unref();
+    response.once('finish', () => {
+      if (!request.complete) request.stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+    response.once('close', () => {
+      inHand?.delete(request);
+      clearTimeout(late);
+    });
+  }
 }

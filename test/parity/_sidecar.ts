@@ -5,13 +5,13 @@
 
 import { spawn } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { credentials, Metadata, type Client, type ServiceError } from '@grpc/grpc-js';
 import type { ExecutionContext } from 'ava';
 import { DaprClient } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { Semaphore } from '../../src/lib/semaphore.ts';
 import { temporaryDirectory } from '../_support/daprd.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 const LAUNCHER = join(import.meta.dirname, '../../bin/daprd');
@@ -187,24 +187,6 @@ function defaultArguments(options: SidecarOptions, ports: Ports, resources: stri
     ...(appPort === undefined ? [] : [`--app-port=${appPort}`]),
     ...[`--resources-path=${resources}`, ...args],
   ];
-}
-
-/** Ports below those that the system gives to clients, so that nobody has them by chance. */
-export async function freePorts(count: number): Promise<number[]> {
-  const found = new Set<number>();
-  while (found.size < count) {
-    const port = 12_000 + Math.floor(Math.random() * 20_000);
-    if (await isFree(port)) found.add(port);
-  }
-  return [...found];
-}
-
-function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 /** One unary call; rejects with the error of gRPC. */

@@ -6,9 +6,10 @@ import test from 'ava';
 import type { TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import type { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { startHttpApp } from '../_support/http-app.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
-import { call, declared, freePorts, memory, startSidecar, type Sidecar } from './_sidecar.ts';
+import { call, declared, memory, startSidecar, type Sidecar } from './_sidecar.ts';
 
 type T = Parameters<typeof startSidecar>[0];
 
@@ -112,6 +113,7 @@ test('an app over gRPC that drops its connections and stalls gets its events whe
   const sidecar = await startSidecar(t, { appPort: port, protocol: 'grpc' });
   t.is(await sidecar.publishGrpc('a', 'before'), 0);
   await app.got(1);
+  await until(async () => (await ingress(sidecar)) === 1, 'its answer arrived');
   isStalled = true;
   for (const socket of sockets) socket.destroy();
   sockets.clear();
@@ -231,7 +233,8 @@ for (const kind of ['single', 'bulk'] as const) {
     t.teardown(() => app.close());
     const args = [
       ...['--dapr-block-shutdown-duration=180s', '--enable-app-health-check=true'],
-      ...['--app-health-probe-interval=1', '--app-health-threshold=1'],
+      // Patient, so that a busy machine does not make the app unhealthy.
+      ...['--app-health-probe-interval=1', '--app-health-probe-timeout=900', '--app-health-threshold=3'],
     ];
     const sidecar = await startSidecar(t, { appPort: app.port, args });
     await until(() => sidecar.log().includes('app is subscribed to the following topics'), 'it is subscribed');
