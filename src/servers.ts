@@ -7,7 +7,13 @@ import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Tracer } from './core/tracer.ts';
-import { apiName, createGateway, createPublicGateway, type GatewayOptions } from './http/gateway.ts';
+import {
+  apiName,
+  createGateway,
+  createPublicGateway,
+  type GatewayOptions,
+  type ServedRequest,
+} from './http/gateway.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
@@ -95,7 +101,8 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
-      onCall: (method, code, duration, useragent) => logCall('gRPC API Called', { method, useragent, duration, code }),
+      onCall: (method, code, duration, useragent) =>
+        logCall?.('gRPC API Called', { method, useragent, duration, code }),
     });
   } catch (error) {
     throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
@@ -169,22 +176,27 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     find: (request) => publisher.find(request),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: ({ method, path, route, status: code, ms: duration, userAgent: useragent, size }) => {
-      const { obfuscateUrls, omitHealthChecks } = context.configuration.apiLogging;
-      const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
-      if (isHealth && omitHealthChecks) return;
-      const called = obfuscateUrls ? apiName(route) : `${method} ${path}`;
-      logCall('HTTP API Called', { method: called, useragent, duration, code, size });
-    },
+    onRequest: logCall && ((request) => logRequest(request, context.configuration, logCall)),
   };
 }
 
 const accessOf = ({ configuration: { api } }: ServersContext): ApiAccess => new ApiAccess(api.allowed, api.denied);
 
-function apiLogOf({ options, configuration, log }: ServersContext): Log['info'] {
+type LogCall = Log['info'];
+
+/** Undefined: calls are not logged. */
+function apiLogOf({ options, configuration, log }: ServersContext): LogCall | undefined {
   const enabled = options.apiLogging ?? configuration.apiLogging.enabled ?? false;
   const apiLog = log.scoped('dapr.api');
-  return enabled ? (message, fields) => apiLog.info(message, fields) : () => undefined;
+  return enabled ? (message, fields) => apiLog.info(message, fields) : undefined;
+}
+
+function logRequest(request: ServedRequest, { apiLogging }: Configuration, logCall: LogCall): void {
+  const { method, path, route, status: code, ms: duration, userAgent: useragent, size } = request;
+  const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
+  if (isHealth && apiLogging.omitHealthChecks) return;
+  const called = apiLogging.obfuscateUrls ? apiName(route) : `${method} ${path}`;
+  logCall('HTTP API Called', { method: called, useragent, duration, code, size });
 }
 
 /** What the commands are told of this process. */

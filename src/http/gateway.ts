@@ -29,7 +29,7 @@ export interface GatewayOptions extends PublishPort {
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: (request: ServedRequest) => void;
+  readonly onRequest: ((request: ServedRequest) => void) | undefined;
 }
 
 /** A request that was answered, for the log of API calls. */
@@ -48,15 +48,10 @@ export interface ServedRequest {
 export function createGateway(options: GatewayOptions): RequestListener {
   const admin = lazyAdmin(options);
   return function handle(request, response) {
-    const started = performance.now();
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
     let route = NOTHING;
-    response.once('close', () => {
-      const userAgent = request.headers['user-agent'] ?? '';
-      const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
-      options.onRequest({ method, path, route, status: response.statusCode, ms, userAgent, size });
-    });
+    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path, route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
       route = permitted(options.access, routeOf(method, path), path);
@@ -71,6 +66,21 @@ export function createGateway(options: GatewayOptions): RequestListener {
     if (isOpen(route)) return health(options, route, query, response);
     serve(options, admin, { request, response, path, route, query });
   };
+}
+
+/** Tells of a request when it was answered. */
+function tellOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  onRequest: (request: ServedRequest) => void,
+  about: () => Pick<ServedRequest, 'method' | 'path' | 'route'>,
+): void {
+  const started = performance.now();
+  response.once('close', () => {
+    const userAgent = request.headers['user-agent'] ?? '';
+    const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
+    onRequest({ ...about(), status: response.statusCode, ms, userAgent, size });
+  });
 }
 
 interface Call {
@@ -89,10 +99,11 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
   const caller = contextOf(request);
   const context = options.tracer ? traced(options.tracer, { ...call, caller }) : caller;
+  const headers = answerHeaders(context.trace, baggage);
   if (route.kind === 'publish' || route.kind === 'bulk-publish') {
-    publish(options, { route, query, request, context }, response);
+    publish(options, { route, query, request, context, headers }, response);
   } else {
-    response.setHeaders(new Map(Object.entries(answerHeaders(request, context.trace))));
+    response.setHeaders(new Map(Object.entries(headers)));
     admin(request, response);
   }
 }
@@ -161,6 +172,8 @@ interface PublishRoute {
   readonly query: string;
   readonly request: IncomingMessage;
   readonly context: CallContext;
+  /** Of the answer. */
+  readonly headers: Record<string, string>;
 }
 
 /** Whether a route is served without a token. */
@@ -189,12 +202,11 @@ function refuseUnready({ appId, notReady }: GatewayOptions, query: string): void
 
 function publish(
   options: GatewayOptions,
-  { route, query, request, context }: PublishRoute,
+  { route, query, request, context, headers }: PublishRoute,
   response: ServerResponse,
 ): void {
   const carryOut = route.kind === 'publish' ? publishEvent : publishBulk;
   const { pubsubName, topic } = route;
-  const headers = answerHeaders(request, context.trace);
   carryOut(options, { pubsubName, topic, query, request, context }).then(
     () => {
       response.writeHead(204, headers).end();

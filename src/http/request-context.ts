@@ -19,10 +19,9 @@ export function header(request: IncomingMessage, name: string): string | undefin
 }
 
 /** What every answer has: the trace, all zero without one, and the caller's baggage. */
-export function answerHeaders(request: IncomingMessage, { traceparent, tracestate }: Trace): Record<string, string> {
+export function answerHeaders({ traceparent, tracestate }: Trace, baggage: string | undefined): Record<string, string> {
   const headers: Record<string, string> = { traceparent: traceparent || ZERO_TRACEPARENT };
   if (tracestate !== '') headers['tracestate'] = tracestate;
-  const baggage = header(request, 'baggage');
   if (baggage !== undefined) headers['baggage'] = baggage;
   return headers;
 }

@@ -75,7 +75,8 @@ export class CallGate {
         if (--this.inHand === 0) this.onIdle?.();
       };
       this.inHand++;
-      const refusal = this.refusal(call.getPath(), caller);
+      const baggage = caller.header('baggage') ?? '';
+      const refusal = this.refusal(call.getPath(), caller) ?? refuseBaggage(baggage);
       const { tracer } = this;
       const span = tracer && !refusal ? startCallSpan(tracer, call, caller.trace) : undefined;
       if (refusal) {
@@ -86,7 +87,7 @@ export class CallGate {
         tracer && span
           ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.getPath()}/`) }
           : caller;
-      answerTrace(call, context.trace, caller.header('baggage') ?? '');
+      answerTrace(call, context.trace, baggage);
       method(call.request, context).then(
         (response) => {
           respond(null, response);
@@ -123,10 +124,7 @@ export class CallGate {
     if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
       return notAllowed();
     const token = context.header('dapr-api-token');
-    if (!hasToken(this.token, token)) return unauthenticated(token !== undefined);
-    const baggage = context.header('baggage');
-    const fault = baggage === undefined ? undefined : baggageFault(baggage);
-    return fault === undefined ? undefined : invalidBaggage(fault);
+    return hasToken(this.token, token) ? undefined : unauthenticated(token !== undefined);
   }
 
   /** Resolves when no unary call is in hand, or when `deadline` aborts. */
@@ -137,6 +135,11 @@ export class CallGate {
       deadline.addEventListener('abort', () => resolve(), { once: true });
     });
   }
+}
+
+function refuseBaggage(baggage: string): ReturnType<typeof invalidBaggage> | undefined {
+  const fault = baggage === '' ? undefined : baggageFault(baggage);
+  return fault === undefined ? undefined : invalidBaggage(fault);
 }
 
 type Unaries<Service> = {

@@ -19,9 +19,8 @@ export function callSpans(tracer: Tracer, call: Span, entryName: string): CallSp
 export function callerTrace(metadata: Metadata): Trace {
   const text = (name: string): string | undefined => metadata.get(name)[0]?.toString();
   const [binary] = metadata.get('grpc-trace-bin');
-  const traceparent = binary === undefined ? '' : traceparentOf(Buffer.from(binary));
-  const trace = traceOf(traceparent || text('traceparent'), text('tracestate'));
-  return trace.traceparent === '' ? NO_TRACE : trace;
+  const traceparent = (binary && traceparentOf(Buffer.from(binary))) || text('traceparent');
+  return traceparent === undefined ? NO_TRACE : traceOf(traceparent, text('tracestate'));
 }
 
 export function startCallSpan(tracer: Tracer, call: ServerUnaryCall<unknown, unknown>, caller: Trace): Span {

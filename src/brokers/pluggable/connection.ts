@@ -38,7 +38,7 @@ const FEATURES: Readonly<Record<string, BrokerFeature>> = {
 const INIT_MS = 60_000;
 /** How long a socket that nobody listens on is tried when the component is opened: its process may just be starting. */
 const OPEN_MS = 4000;
-const BACKOFF: Backoff = { initialMs: 50, factor: 1.5, maxMs: 1000, jitter: 0.2 };
+const BACKOFF: Backoff = { initialMs: 50, factor: 1.5, maxMs: 500, jitter: 0.2 };
 const NEVER_IDLE_MS = 2 ** 31 - 1;
 
 export class Connection {
@@ -58,7 +58,7 @@ export class Connection {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.client_idle_timeout_ms': NEVER_IDLE_MS,
       'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.max_reconnect_backoff_ms': 500,
       'grpc.enable_retries': 0,
       'grpc.max_receive_message_length': -1,
       'grpc.max_send_message_length': -1,

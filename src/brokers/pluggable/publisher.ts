@@ -5,7 +5,7 @@ import type { Connection } from './connection.ts';
 import { PluginError } from './plugin-error.ts';
 
 /** How long a publish waits for a component that is being started anew. */
-const READY_MS = 1000;
+const READY_MS = 2000;
 const ANSWER_MS = 30_000;
 
 /** Publishes a list as the component can: as a whole where it says so, else one after the other, for the sake of order. */
