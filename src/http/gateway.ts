@@ -103,7 +103,7 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   if (route.kind === 'publish' || route.kind === 'bulk-publish') {
     publish(options, { route, query, request, context, headers }, response);
   } else {
-    response.setHeaders(new Map(Object.entries(headers)));
+    setHeaders(response, headers);
     admin(request, response);
   }
 }
@@ -212,10 +212,10 @@ function publish(
       response.writeHead(204, headers).end();
     },
     (thrown: unknown) => {
-      response.setHeaders(new Map(Object.entries(headers)));
+      setHeaders(response, headers);
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
       if (!isBulkFailure) return refuse(response, thrown);
-      response.setHeaders(new Map(Object.entries(bulkHeadersOf(thrown))));
+      setHeaders(response, bulkHeadersOf(thrown));
       answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
@@ -224,6 +224,11 @@ function publish(
 function refuse(response: ServerResponse, thrown: unknown): void {
   const error = SidecarError.from(thrown);
   answer(response, error.row.http, bodyOf(error));
+}
+
+/** Not by the method of that name, which answers over HTTP/2 do not have. */
+function setHeaders(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
 }
 
 /** Writes an answer; where the request was not read to its end the connection is given up with it. */
