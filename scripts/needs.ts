@@ -21,6 +21,9 @@ export const flaskPython = join(cache, 'flask', 'bin', 'python3');
 /** Where examples/express finds its packages: to be given as NODE_PATH. */
 export const expressModules = join(cache, 'express', 'node_modules');
 
+/** The jars of Apache Kafka and what it depends on. */
+export const kafkaJars = join(cache, 'kafka', 'jars');
+
 const onPath = (command: string): boolean =>
   (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, command)));
 
@@ -62,6 +65,15 @@ export const needs = {
   express: cached('express', 'examples/express/package.json', async (folder) => {
     copyFileSync(join(root, 'examples/express/package.json'), join(folder, 'package.json'));
     await must('npm', ['install', '--prefix', folder, '--no-package-lock']);
+  }),
+  java: {
+    name: 'Java',
+    present: () => onPath('java') && onPath('mvn'),
+    install: () => aptInstall('openjdk-17-jre-headless', 'maven'),
+  },
+  kafka: cached('kafka', 'test/kafka/pom.xml', async () => {
+    const place = [`-DoutputDirectory=${kafkaJars}`, '-DincludeScope=runtime'];
+    await must('mvn', ['--quiet', '--batch-mode', '--file', 'test/kafka/pom.xml', 'dependency:copy-dependencies', ...place]);
   }),
 } satisfies Record<string, Need>;
 

@@ -15,7 +15,7 @@ const databases = new Map<string, number>();
 
 conform({
   name: 'redis',
-  abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, wildcards: false },
+  abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, parallel: true, wildcards: false },
   open: (place, consumerId, concurrency) => {
     if (!databases.has(place)) databases.set(place, databases.size);
     const settings = {
