@@ -73,7 +73,14 @@ export const needs = {
   },
   kafka: cached('kafka', 'test/kafka/pom.xml', async () => {
     const place = [`-DoutputDirectory=${kafkaJars}`, '-DincludeScope=runtime'];
-    await must('mvn', ['--quiet', '--batch-mode', '--file', 'test/kafka/pom.xml', 'dependency:copy-dependencies', ...place]);
+    await must('mvn', [
+      '--quiet',
+      '--batch-mode',
+      '--file',
+      'test/kafka/pom.xml',
+      'dependency:copy-dependencies',
+      ...place,
+    ]);
   }),
 } satisfies Record<string, Need>;
 

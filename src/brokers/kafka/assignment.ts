@@ -21,11 +21,19 @@ export interface GroupMember {
 export type Counts = ReadonlyMap<string, number>;
 
 /** What a member says of itself when it joins. */
-export function writeSubscription(topics: readonly string[], strategy: Strategy, owned: Assignment, generation: number): Buffer {
+export function writeSubscription(
+  topics: readonly string[],
+  strategy: Strategy,
+  owned: Assignment,
+  generation: number,
+): Buffer {
   const userData = new Writer();
   if (strategy === 'sticky') writePartitions(userData, owned).int32(generation);
   const writer = new Writer().int16(0);
-  return writer.list(topics, (topic) => writer.text(topic)).block(userData.done()).done();
+  return writer
+    .list(topics, (topic) => writer.text(topic))
+    .block(userData.done())
+    .done();
 }
 
 /** Of a member of any make; what cannot be read counts as nothing. */
@@ -66,7 +74,11 @@ function readPartitions(reader: Reader): Assignment {
 type Shares = Map<string, Map<string, number[]>>;
 
 /** What each member gets. */
-export function shareOut(strategy: Strategy, members: readonly GroupMember[], counts: Counts): ReadonlyMap<string, Assignment> {
+export function shareOut(
+  strategy: Strategy,
+  members: readonly GroupMember[],
+  counts: Counts,
+): ReadonlyMap<string, Assignment> {
   const sorted = members.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const shares: Shares = new Map(sorted.map(({ id }) => [id, new Map<string, number[]>()]));
   const topics = [...new Set(sorted.flatMap((member) => member.topics))].toSorted();

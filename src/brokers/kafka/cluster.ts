@@ -21,6 +21,12 @@ interface Metadata {
   }[];
 }
 
+/** Topics that the next request asks for. */
+interface Asking {
+  readonly topics: Set<string>;
+  answer: Promise<Metadata> | undefined;
+}
+
 interface ListedOffsets {
   readonly responses: readonly { readonly partitions: readonly { partition: number; offset: string }[] }[];
 }
@@ -28,10 +34,11 @@ interface ListedOffsets {
 const UNKNOWN_TOPIC = 3;
 const LEADER_NOT_AVAILABLE = 5;
 /** How long a topic may take to come into being. */
-const CREATION_MS = 5000;
-const CREATION_STEP_MS = 50;
+const CREATION_MS = 10_000;
+const CREATION_STEP_MS = 20;
+const MAX_CREATION_STEP_MS = 200;
 /** A topic that is unknown for this long is not going to be created. */
-const UNKNOWN_MS = 1500;
+const UNKNOWN_MS = 2500;
 
 export class Cluster {
   private readonly bootstrap: readonly Address[];
@@ -41,6 +48,8 @@ export class Cluster {
   private readonly links = new Map<string, Promise<Link>>();
   private readonly layouts = new Map<string, { readonly layout: Layout; readonly at: number }>();
   private readonly asking = new Map<string, Promise<Layout>>();
+  private readonly creating: Asking = { topics: new Set(), answer: undefined };
+  private readonly looking: Asking = { topics: new Set(), answer: undefined };
   private closed = false;
 
   constructor(bootstrap: readonly Address[], options: LinkOptions, teller: Teller) {
@@ -80,8 +89,7 @@ export class Cluster {
   async layout(topic: string, maxAgeMs = Infinity): Promise<Layout> {
     const known = this.layouts.get(topic);
     if (known && performance.now() - known.at < maxAgeMs) return known.layout;
-    const asking =
-      this.asking.get(topic) ?? this.waitForTopic(topic).finally(() => this.asking.delete(topic));
+    const asking = this.asking.get(topic) ?? this.waitForTopic(topic).finally(() => this.asking.delete(topic));
     this.asking.set(topic, asking);
     return asking;
   }
@@ -132,34 +140,46 @@ export class Cluster {
 
   private async waitForTopic(topic: string): Promise<Layout> {
     const began = performance.now();
-    for (;;) {
+    for (let stepMs = CREATION_STEP_MS; ; stepMs = Math.min(stepMs * 2, MAX_CREATION_STEP_MS)) {
       const { error, layout } = await this.askFor(topic, true);
       const took = performance.now() - began;
-      const mayCome =
-        (error === UNKNOWN_TOPIC && took < UNKNOWN_MS) ||
-        ((error === LEADER_NOT_AVAILABLE || (error === 0 && layout.length === 0)) && took < CREATION_MS);
-      if (error === UNKNOWN_TOPIC && !mayCome) {
-        throw new Error(`topic ${topic} does not exist, and the brokers do not create topics`);
+      if (error === UNKNOWN_TOPIC && took > UNKNOWN_MS) {
+        throw new Error(`topic ${topic} does not exist, and the brokers do not create it`);
       }
-      if (!mayCome) {
+      const isComing =
+        error === UNKNOWN_TOPIC || error === LEADER_NOT_AVAILABLE || (error === 0 && layout.length === 0);
+      if (!isComing || took > CREATION_MS) {
         check(error);
         this.layouts.set(topic, { layout, at: performance.now() });
         return layout;
       }
-      await wait(CREATION_STEP_MS);
+      await wait(stepMs);
     }
   }
 
+  /** What is asked for in one turn goes in one request. */
   private async askFor(topic: string, create: boolean): Promise<{ error: number; layout: Layout }> {
-    const link = await this.any();
-    const args = { topics: [topic], allowAutoTopicCreation: create };
-    const { brokers, topicMetadata } = await link.askEach<Metadata>('Metadata', args);
-    this.addresses.clear();
-    for (const { nodeId, host, port } of brokers) this.addresses.set(nodeId, { host, port });
+    const asking = create ? this.creating : this.looking;
+    asking.topics.add(topic);
+    asking.answer ??= Promise.resolve().then(() => {
+      const topics = [...asking.topics];
+      asking.topics.clear();
+      asking.answer = undefined;
+      return this.askForAll(topics, create);
+    });
+    const { topicMetadata } = await asking.answer;
     const found = topicMetadata.find((one) => one.topic === topic);
     const layout = Array<number>(found?.partitionMetadata.length ?? 0).fill(-1);
     for (const { partitionId, leader } of found?.partitionMetadata ?? []) layout[partitionId] = leader;
     return { error: found?.topicErrorCode ?? UNKNOWN_TOPIC, layout };
+  }
+
+  private async askForAll(topics: readonly string[], allowAutoTopicCreation: boolean): Promise<Metadata> {
+    const link = await this.any();
+    const metadata = await link.askEach<Metadata>('Metadata', { topics, allowAutoTopicCreation });
+    this.addresses.clear();
+    for (const { nodeId, host, port } of metadata.brokers) this.addresses.set(nodeId, { host, port });
+    return metadata;
   }
 
   /** The one connection of its kind, a new one where the last has gone. */
@@ -191,4 +211,3 @@ export const COORDINATOR_LOST = new Set(['NOT_COORDINATOR_FOR_GROUP', 'GROUP_COO
 
 /** Whether an error of a partition says that somebody else leads it now, or nobody. */
 export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 72, 73, 74, 75, 76].includes(code);
-

@@ -38,7 +38,7 @@ const SNAPPY: Codec = {
     const { uncompress } = await loadSnappy();
     if (!bytes.subarray(0, 8).equals(XERIAL.subarray(0, 8))) return uncompress(bytes, MAX_BYTES);
     const parts: Buffer[] = [];
-    for (let at = XERIAL.length; at < bytes.length; ) {
+    for (let at = XERIAL.length; at < bytes.length;) {
       const length = bytes.readInt32BE(at);
       parts.push(uncompress(bytes.subarray(at + 4, at + 4 + length), MAX_BYTES));
       at += 4 + length;

@@ -26,12 +26,16 @@ interface Entry {
   readonly ready: PromiseWithResolvers<void>;
   /** How many partitions it had when the group was joined last; 0 before. */
   partitions: number;
+  /** On the clock of `performance.now()`. */
+  readonly askedAt: number;
 }
 
 /** How long to wait for further topics before joining. */
 const COLLECT_MS = 20;
 /** How long handlers may go on before partitions are given up for others. */
 const DRAIN_MS = 1000;
+/** How long a subscription waits for a group that cannot be joined now. */
+const PATIENCE_MS = 10_000;
 /** How long the end of a subscription waits for the brokers. */
 const PARTING_MS = 3000;
 
@@ -121,7 +125,7 @@ export class Consumer {
       () => this.end(topic),
       () => this.fetcher.wake(),
     );
-    const entry = { topic, ready: Promise.withResolvers<void>(), partitions: 0 };
+    const entry = { topic, ready: Promise.withResolvers<void>(), partitions: 0, askedAt: performance.now() };
     entry.ready.promise.catch(() => undefined); // nobody may wait any more
     this.entries.set(name, entry);
     this.change();
@@ -133,7 +137,8 @@ export class Consumer {
     const entry = this.entries.get(topic.name);
     if (entry?.topic !== topic) return;
     const ours = this.partitionsOf(topic.name);
-    if (ours.length > 0) await Promise.race([this.committer.commitAll(ours), wait(PARTING_MS, undefined, { ref: false })]);
+    if (ours.length > 0)
+      await Promise.race([this.committer.commitAll(ours), wait(PARTING_MS, undefined, { ref: false })]);
     for (const partition of ours) topic.revoke(partition);
     this.partitions = this.partitions.filter((one) => !ours.includes(one));
     this.fetcher.read(this.partitions);
@@ -166,7 +171,7 @@ export class Consumer {
         failures = 0;
       } catch (error) {
         this.teller.note(`joining group ${this.membership.group} fails: ${messageOf(error)}`);
-        this.refuse([...this.entries.values()].filter(({ partitions }) => partitions === 0), error);
+        this.refuse(this.impatient(error), error);
         const { consumeRetryInterval: initialMs } = this.settings;
         const pauseMs = backoffMs({ initialMs, factor: 2, maxMs: 5000, jitter: 0.2 }, ++failures);
         await Promise.race([wait(pauseMs), this.changed.promise]);
@@ -214,6 +219,15 @@ export class Consumer {
     return found;
   }
 
+  /** Those who are told that it cannot be: at once where that will not change, else after a while. */
+  private impatient(error: unknown): Entry[] {
+    const isFinal = (error as { retriable?: boolean }).retriable === false;
+    const since = performance.now() - PATIENCE_MS;
+    return [...this.entries.values()].filter(
+      ({ partitions, askedAt }) => partitions === 0 && (isFinal || askedAt < since),
+    );
+  }
+
   private refuse(entries: readonly Entry[], error: unknown): void {
     for (const { topic, ready } of entries) {
       this.entries.delete(topic.name);
@@ -222,7 +236,10 @@ export class Consumer {
   }
 
   /** Makes what we have in hand agree with what the group gave us. */
-  private async adopt({ assignment, isLeader, isContinuous }: Joined, layouts: ReadonlyMap<string, number>): Promise<void> {
+  private async adopt(
+    { assignment, isLeader, isContinuous }: Joined,
+    layouts: ReadonlyMap<string, number>,
+  ): Promise<void> {
     const kept = this.partitions.filter((one) => isContinuous && has(assignment, one));
     for (const partition of this.partitions) {
       if (!kept.includes(partition)) this.entries.get(partition.topic)?.topic.revoke(partition);

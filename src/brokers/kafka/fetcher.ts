@@ -99,7 +99,9 @@ export class Fetcher {
   }
 
   private async findLeaders(): Promise<void> {
-    await Promise.all([...new Set(this.of(-1).map(({ topic }) => topic))].map((topic) => this.cluster.layout(topic, 0)));
+    await Promise.all(
+      [...new Set(this.of(-1).map(({ topic }) => topic))].map((topic) => this.cluster.layout(topic, 0)),
+    );
   }
 
   private async fetch(node: number, partitions: readonly Partition[]): Promise<void> {

@@ -142,6 +142,7 @@ export class KafkaBroker implements Broker {
 /** Whether nobody answered; not whether somebody refused us. */
 function isAbsence(error: unknown): boolean {
   const { name = '', retriable, code, message = '' } = error as Partial<Error & { retriable: boolean; code: string }>;
-  if (/SASL|certificate|self.signed|alert/i.test(`${name} ${message}`) || /^(ERR_|CERT_)/.test(String(code))) return false;
+  if (/SASL|certificate|self.signed|alert/i.test(`${name} ${message}`) || /^(ERR_|CERT_)/.test(String(code)))
+    return false;
   return retriable !== false;
 }

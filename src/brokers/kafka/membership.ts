@@ -107,8 +107,9 @@ export class Membership {
       return { assignment: this.owned, isLeader, isContinuous: before >= 0 && this.generation === before + 1 };
     } catch (error) {
       this.sawFailure(error);
-      if (strategy && typeOf(error) === 'INCONSISTENT_GROUP_PROTOCOL') {
-        throw new Error(`group ${group} shares out partitions in another way than ${strategy}`, { cause: error });
+      if (typeOf(error) === 'INCONSISTENT_GROUP_PROTOCOL') {
+        const message = `group ${group} shares out partitions in another way than ${strategy}`;
+        throw Object.assign(new Error(message, { cause: error }), { retriable: false });
       }
       throw error;
     }
@@ -139,7 +140,11 @@ export class Membership {
     if (commits.length === 0) return;
     const topics = [...Map.groupBy(commits, ({ topic }) => topic)].map(([topic, partitions]) => ({
       topic,
-      partitions: partitions.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
+      partitions: partitions.map(({ partition, offset, metadata }) => ({
+        partition,
+        offset: String(offset),
+        metadata,
+      })),
     }));
     const { group: groupId } = this.options;
     try {
@@ -217,7 +222,10 @@ export class Membership {
   }
 
   /** What everybody gets, as the leader sees it. */
-  private async share({ members, groupProtocol }: JoinAnswer): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
+  private async share({
+    members,
+    groupProtocol,
+  }: JoinAnswer): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
     const all = members.map(({ memberId, memberMetadata }) => readSubscription(memberId, memberMetadata));
     const topics = [...new Set(all.flatMap((member) => member.topics))];
     const counts = new Map<string, number>();

@@ -251,10 +251,13 @@ export class Partition {
     const waitMs = first.dueAt - Date.now();
     if (waitMs <= 0) return this.options.onReady(lane);
     this.waitingCount++;
-    lane.timer = setTimeout(() => {
-      this.waitingCount--;
-      this.next(lane);
-    }, Math.min(waitMs, MAX_TIMER_MS));
+    lane.timer = setTimeout(
+      () => {
+        this.waitingCount--;
+        this.next(lane);
+      },
+      Math.min(waitMs, MAX_TIMER_MS),
+    );
   }
 
   /** A handler of it was given up: the lane starts with it anew. */

@@ -19,6 +19,13 @@ import type { KafkaSettings } from './settings.ts';
 /** Turns a message into what is stored, for a schema. */
 export type Encode = (topic: string, message: OutboundMessage) => Promise<OutboundMessage>;
 
+/** Where keyless messages of a topic go until a batch of them has left or is large. */
+interface Sticky {
+  partition: number;
+  messages: number;
+}
+
+const STICKY_MESSAGES = 32;
 const ACKS = { all: -1, local: 1, none: 0 } as const;
 /** How long a leader may wait for its replicas. */
 const REPLICATION_MS = 10_000;
@@ -37,8 +44,7 @@ export class Publisher {
   private readonly encode: Encode | undefined;
   /** By partition; with holes. */
   private readonly topics = new Map<string, (Accumulator | undefined)[]>();
-  /** Where keyless messages of a topic go until a batch of them has left. */
-  private readonly sticky = new Map<string, number>();
+  private readonly sticky = new Map<string, Sticky>();
   private readonly busyNodes = new Set<number>();
   private sender: Promise<Sender> | undefined;
   private waitingBytes = 0;
@@ -102,11 +108,17 @@ export class Publisher {
 
   private partitionOf(topic: string, key: Buffer | null, count: number): number {
     if (key) return PARTITIONERS[this.settings.partitioner](key, count);
-    const chosen = this.sticky.get(topic);
-    if (chosen !== undefined && chosen < count) return chosen;
-    const next = randomInt(count);
-    this.sticky.set(topic, next);
-    return next;
+    const sticky = this.sticky.get(topic) ?? { partition: randomInt(count), messages: 0 };
+    if (sticky.messages >= STICKY_MESSAGES) this.moveOn(sticky);
+    sticky.partition %= count;
+    sticky.messages++;
+    this.sticky.set(topic, sticky);
+    return sticky.partition;
+  }
+
+  private moveOn(sticky: Sticky): void {
+    sticky.partition++;
+    sticky.messages = 0;
   }
 
   private add(topic: string, partition: number, record: OutboundRecord, job: Job, index: number): void {
@@ -159,7 +171,8 @@ export class Publisher {
   }
 
   private take(accumulator: Accumulator): Batch {
-    if (this.sticky.get(accumulator.topic) === accumulator.partition) this.sticky.delete(accumulator.topic);
+    const sticky = this.sticky.get(accumulator.topic);
+    if (sticky?.partition === accumulator.partition) this.moveOn(sticky);
     return accumulator.take(this.settings.maxMessageBytes);
   }
 

@@ -108,14 +108,10 @@ export interface Decoded {
  * The records of batches one behind the other, from `from` on; the last batch may be cut off. Rejects when bytes are
  * damaged, compressed by a codec that `codecs` does not have, or of the format that ended with Kafka 0.11.
  */
-export async function decodeBatches(
-  bytes: Buffer,
-  from: number,
-  codecs: (id: number) => Codec,
-): Promise<Decoded> {
+export async function decodeBatches(bytes: Buffer, from: number, codecs: (id: number) => Codec): Promise<Decoded> {
   const records: InboundRecord[] = [];
   let nextOffset = from;
-  for (let at = 0; at + HEAD <= bytes.length; ) {
+  for (let at = 0; at + HEAD <= bytes.length;) {
     const length = 12 + bytes.readInt32BE(at + 8);
     const batch = bytes.subarray(at, at + length);
     if (batch.length < length) break;
@@ -124,7 +120,8 @@ export async function decodeBatches(
     const end = Number(batch.readBigInt64BE(0)) + batch.readInt32BE(23) + 1;
     if (end <= nextOffset) continue;
     nextOffset = end;
-    if (batch.readUInt32BE(CRC_AT) !== crc32c(batch, ATTRIBUTES_AT)) throw new Error('the check sum of a batch is wrong');
+    if (batch.readUInt32BE(CRC_AT) !== crc32c(batch, ATTRIBUTES_AT))
+      throw new Error('the check sum of a batch is wrong');
     if ((batch.readInt16BE(ATTRIBUTES_AT) & CONTROL) === 0) await decodeRecords(batch, from, codecs, records);
   }
   return { records, nextOffset };

@@ -47,7 +47,10 @@ const AUTHENTICATION = {
     kind: 'choice',
   },
   authRequired: {
-    ...boolean({ default: false, description: 'Former way to say it: `false` is `none`, `true` is `password` or `mtls`.' }),
+    ...boolean({
+      default: false,
+      description: 'Former way to say it: `false` is `none`, `true` is `password` or `mtls`.',
+    }),
     shown: '',
   },
   saslUsername: text({ default: '', description: 'User, for `password`.' }),
@@ -103,7 +106,10 @@ const CONSUMING = {
     default: 'range',
     description: 'How partitions are shared out. All members of a group need the same.',
   }),
-  escapeHeaders: boolean({ default: false, description: 'Escape key and headers as in URLs before the app gets them.' }),
+  escapeHeaders: boolean({
+    default: false,
+    description: 'Escape key and headers as in URLs before the app gets them.',
+  }),
 };
 
 const PUBLISHING = {
@@ -114,7 +120,8 @@ const PUBLISHING = {
   }),
   producerRetryMax: integer({
     default: 5,
-    description: 'How often a failed write is tried again, after 100 ms, 200 ms ... up to 1 s. Nothing is stored twice by it.',
+    description:
+      'How often a failed write is tried again, after 100 ms, 200 ms ... up to 1 s. Nothing is stored twice by it.',
   }),
   maxMessageBytes: integer({ default: 0, description: 'Largest message. `0`: 1 MiB.' }),
   compression: choice({
@@ -261,12 +268,7 @@ const NEEDED: Readonly<Record<AuthType, readonly (keyof typeof AUTHENTICATION)[]
   certificate: ['caCert'],
   mtls: ['clientCert', 'clientKey'],
   oidc: ['oidcTokenEndpoint', 'oidcClientID', 'oidcClientSecret'],
-  oidc_private_key_jwt: [
-    'oidcTokenEndpoint',
-    'oidcClientID',
-    'oidcClientAssertionCert',
-    'oidcClientAssertionKey',
-  ],
+  oidc_private_key_jwt: ['oidcTokenEndpoint', 'oidcClientID', 'oidcClientAssertionCert', 'oidcClientAssertionKey'],
   awsiam: [],
 };
 

@@ -16,7 +16,10 @@ export interface StatsSource {
 }
 
 /** How the group stands: of own partitions as it is now, of those of other members as they committed it last. */
-export async function groupStats(topic: string, { cluster, membership, own, readOne }: StatsSource): Promise<GroupStats> {
+export async function groupStats(
+  topic: string,
+  { cluster, membership, own, readOne }: StatsSource,
+): Promise<GroupStats> {
   const layout = await cluster.existing(topic);
   if (!layout) return NO_STATS;
   const [ends, committed] = await Promise.all([

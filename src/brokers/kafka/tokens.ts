@@ -55,7 +55,11 @@ export function readToken(source: TokenSource): () => Promise<string> {
 }
 
 function form({ clientId, scopes, proof, endpoint }: TokenSource): URLSearchParams {
-  const fields = new URLSearchParams({ grant_type: 'client_credentials', client_id: clientId, scope: scopes.join(' ') });
+  const fields = new URLSearchParams({
+    grant_type: 'client_credentials',
+    client_id: clientId,
+    scope: scopes.join(' '),
+  });
   if (proof.kind === 'secret') {
     fields.set('client_secret', proof.secret);
   } else {
