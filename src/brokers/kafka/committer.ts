@@ -5,14 +5,14 @@ import { typeOf } from './kafkajs.ts';
 import type { Membership } from './membership.ts';
 import type { Partition } from './partition.ts';
 
-const EVERY_MS = 1000;
-const EVERY_MESSAGES = 500;
+const EVERY_MS = 250;
+const EVERY_MESSAGES = 250;
 const AGAIN_MS = 50;
 const MAX_ATTEMPTS = 20;
 /** The group has gone on without us: what we say does not count. */
 const NOT_OURS = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
 
-/** Tells the group how far we are, every second and every 500 messages. */
+/** Tells the group how far we are, every 250 ms and every 250 messages. */
 export class Committer {
   private readonly membership: Membership;
   private readonly teller: Teller;

@@ -202,27 +202,31 @@ export class Publisher {
 
   private settle(accumulator: Accumulator, batch: Batch, failure: Error | undefined): void {
     const code = (failure as Partial<ProtocolError> | undefined)?.code ?? 0;
-    if (!failure || code === SENT_BEFORE) {
-      accumulator.isBusy = false;
-      if (batch.encoded) accumulator.stored(batch.waiting.length, batch.encoded.sender);
-      this.finish(batch.waiting);
-    } else if (TOO_LARGE.includes(code) && batch.waiting.length > 1) {
+    if (failure && code !== SENT_BEFORE && this.tryAgain(accumulator, batch, failure, code)) return;
+    const isStored = !failure || code === SENT_BEFORE;
+    accumulator.isBusy = false;
+    if (isStored && batch.encoded) accumulator.stored(batch.waiting.length, batch.encoded.sender);
+    // Its numbers may have been used or not: whoever went on with them could be mistaken for it.
+    if (!isStored && batch.encoded) this.sender = undefined;
+    this.finish(batch.waiting, isStored ? undefined : failure);
+  }
+
+  /** Whether the batch goes once more, in parts or as it is. */
+  private tryAgain(accumulator: Accumulator, batch: Batch, failure: Error, code: number): boolean {
+    if (TOO_LARGE.includes(code) && batch.waiting.length > 1) {
       accumulator.isBusy = false;
       accumulator.putBack(...split(batch));
-    } else if (this.mayTryAgain(batch, failure)) {
-      if (SENDER_LOST.includes(code)) {
-        this.sender = undefined;
-        batch.encoded = undefined;
-      }
-      if (hasMoved(code) || code === 0) this.cluster.forget(accumulator.topic);
-      accumulator.putBack(batch);
-      setTimeout(() => this.release(accumulator), backoffMs(BACKOFF, ++batch.attempts));
-    } else {
-      accumulator.isBusy = false;
-      // Its numbers may have been used or not: whoever went on with them could be mistaken for it.
-      if (batch.encoded) this.sender = undefined;
-      this.finish(batch.waiting, failure);
+      return true;
     }
+    if (!this.mayTryAgain(batch, failure)) return false;
+    if (SENDER_LOST.includes(code)) {
+      this.sender = undefined;
+      batch.encoded = undefined;
+    }
+    if (hasMoved(code) || code === 0) this.cluster.forget(accumulator.topic);
+    accumulator.putBack(batch);
+    setTimeout(() => this.release(accumulator), backoffMs(BACKOFF, ++batch.attempts));
+    return true;
   }
 
   private release(accumulator: Accumulator): void {
