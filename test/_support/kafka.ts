@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync, mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Kafka, logLevel, type KafkaConfig } from 'kafkajs';
+import { Kafka, logLevel } from 'kafkajs';
 import { kafkaJars } from '../../scripts/needs.ts';
 import { freePort, type AtEnd } from './redis.ts';
 import { until } from './until.ts';
@@ -16,12 +16,10 @@ const JVM = ['-Xmx400m', '-Xms128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=
 export interface KafkaOptions {
   /** Lines of server.properties, in place of those below. */
   readonly properties?: Readonly<Record<string, string>>;
-  /** How a client of the test gets in. */
-  readonly login?: Pick<KafkaConfig, 'ssl' | 'sasl'>;
+  /** Further listeners: their names and security protocols. */
+  readonly listeners?: Readonly<Record<string, 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'>>;
   /** Users of SCRAM that are there from the start, as `kafka-storage --add-scram` wants them. */
   readonly scram?: readonly string[];
-  /** Java system properties. */
-  readonly system?: Readonly<Record<string, string>>;
 }
 
 /** One broker that can be killed, stopped and started again on its port, with its data. */
@@ -30,6 +28,8 @@ export class KafkaServer {
   readonly directory: string;
   private readonly options: KafkaOptions;
   private readonly controllerPort: number;
+  /** Of the further listeners. */
+  private readonly ports = new Map<string, number>();
   private child: ChildProcess | undefined;
 
   private constructor(port: number, controllerPort: number, options: KafkaOptions) {
@@ -43,6 +43,7 @@ export class KafkaServer {
   static async start(atEnd: AtEnd, options: KafkaOptions = {}): Promise<KafkaServer> {
     const server = new KafkaServer(await freePort(), await freePort(), options);
     atEnd(() => server.end());
+    for (const name of Object.keys(options.listeners ?? {})) server.ports.set(name, await freePort());
     await server.format();
     await server.start();
     return server;
@@ -50,6 +51,11 @@ export class KafkaServer {
 
   get address(): string {
     return `127.0.0.1:${this.port}`;
+  }
+
+  /** Where one of the further listeners is. */
+  addressOf(listener: string): string {
+    return `127.0.0.1:${this.ports.get(listener)}`;
   }
 
   /** The same server again, after it was killed. */
@@ -78,7 +84,6 @@ export class KafkaServer {
       brokers: [this.address],
       clientId: 'test',
       logLevel: logLevel.NOTHING,
-      ...this.options.login,
     });
   }
 
@@ -94,7 +99,18 @@ export class KafkaServer {
       'process.roles': 'broker,controller',
       'node.id': '1',
       'controller.quorum.voters': `1@127.0.0.1:${this.controllerPort}`,
-      listeners: `PLAINTEXT://127.0.0.1:${this.port},CONTROLLER://127.0.0.1:${this.controllerPort}`,
+      listeners: [
+        `PLAINTEXT://${this.address},CONTROLLER://127.0.0.1:${this.controllerPort}`,
+        ...[...this.ports.keys()].map((name) => `${name}://${this.addressOf(name)}`),
+      ].join(),
+      'listener.security.protocol.map': Object.entries({
+        PLAINTEXT: 'PLAINTEXT',
+        CONTROLLER: 'PLAINTEXT',
+        ...this.options.listeners,
+      })
+        .map(([name, protocol]) => `${name}:${protocol}`)
+        .join(),
+      'inter.broker.listener.name': 'PLAINTEXT',
       'controller.listener.names': 'CONTROLLER',
       'log.dirs': join(this.directory, 'data'),
       'offsets.topic.replication.factor': '1',
@@ -119,8 +135,7 @@ export class KafkaServer {
 
   private java(log: string, main: string, args: readonly string[]): ChildProcess {
     const out = openSync(join(this.directory, log), 'a');
-    const system = Object.entries(this.options.system ?? {}).map(([name, value]) => `-D${name}=${value}`);
-    const child = spawn('java', [...JVM, ...system, '-cp', join(kafkaJars, '*'), main, ...args], {
+    const child = spawn('java', [...JVM, '-cp', join(kafkaJars, '*'), main, ...args], {
       stdio: ['ignore', out, out],
       cwd: this.directory,
     });
@@ -137,7 +152,6 @@ export class KafkaServer {
       logLevel: logLevel.NOTHING,
       retry: { retries: 0 },
       connectionTimeout: 1000,
-      ...this.options.login,
     }).admin();
     try {
       await admin.connect();

@@ -26,94 +26,100 @@ const linesOf = (directory: string, name: string): string[] => {
   return existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : [];
 };
 
-test.serial('twenty kills of a sidecar and three of the broker under load lose nothing and keep the order of keys', async (t) => {
-  t.timeout(180_000);
-  const settings = { ...QUICK, brokers: server.address, readTimeout: '3s' };
-  const directory = await temporaryDirectory(t);
-  const script = join(import.meta.dirname, '_audited-process.ts');
-  for (let round = 0; round < 20; round++) {
-    const audited = { settings, topic: 'storm', directory, prefix: `r${round}`, perSecond: 600, keys: 20 };
-    const child = fork(script, [JSON.stringify(audited)]);
-    const exited = once(child, 'exit');
-    t.teardown(() => void child.kill('SIGKILL'));
-    const grows = (name: string, by: number): Promise<unknown> => {
-      const before = linesOf(directory, name).length;
-      return until(() => linesOf(directory, name).length >= before + by, `more is ${name}`, 30_000);
-    };
-    await grows('acknowledged', 50);
-    if (round % 3 !== 2) await grows('handled', 20 + Math.random() * 300);
-    if (round % 7 === 6) {
-      await server.kill();
-      await server.start();
+test.serial(
+  'twenty kills of a sidecar and three of the broker under load lose nothing and keep the order of keys',
+  async (t) => {
+    t.timeout(180_000);
+    const settings = { ...QUICK, brokers: server.address, readTimeout: '3s' };
+    const directory = await temporaryDirectory(t);
+    const script = join(import.meta.dirname, '_audited-process.ts');
+    for (let round = 0; round < 20; round++) {
+      const audited = { settings, topic: 'storm', directory, prefix: `r${round}`, perSecond: 600, keys: 20 };
+      const child = fork(script, [JSON.stringify(audited)]);
+      const exited = once(child, 'exit');
+      t.teardown(() => void child.kill('SIGKILL'));
+      const grows = (name: string, by: number): Promise<unknown> => {
+        const before = linesOf(directory, name).length;
+        return until(() => linesOf(directory, name).length >= before + by, `more is ${name}`, 30_000);
+      };
       await grows('acknowledged', 50);
+      if (round % 3 !== 2) await grows('handled', 20 + Math.random() * 300);
+      if (round % 7 === 6) {
+        await server.kill();
+        await server.start();
+        await grows('acknowledged', 50);
+      }
+      child.kill('SIGKILL');
+      await exited;
     }
-    child.kill('SIGKILL');
-    await exited;
-  }
-  const { broker } = await openSite(t, settings);
-  const recorder = new Recorder();
-  await subscribe(broker, 'storm', recorder);
-  await until(async () => {
+    const { broker } = await openSite(t, settings);
+    const recorder = new Recorder();
+    await subscribe(broker, 'storm', recorder);
+    await until(async () => {
     const { lag, pending } = await broker.stats('storm');
     return lag + pending === 0;
   }, 'everything is settled', 30_000); // prettier-ignore
-  const handled = [...linesOf(directory, 'handled'), ...recorder.texts];
-  const acknowledged = linesOf(directory, 'acknowledged');
-  audit(t, { tried: linesOf(directory, 'tried'), acknowledged, handled });
-  t.true(acknowledged.length > 20 * 50);
-});
+    const handled = [...linesOf(directory, 'handled'), ...recorder.texts];
+    const acknowledged = linesOf(directory, 'acknowledged');
+    audit(t, { tried: linesOf(directory, 'tried'), acknowledged, handled });
+    t.true(acknowledged.length > 20 * 50);
+  },
+);
 
-test.serial('members that join and leave while retries are pending lose nothing and keep the order of keys', async (t) => {
-  t.timeout(120_000);
-  const settings = { brokers: server.address };
-  const { broker: publisher } = await openSite(t, settings, 'publisher');
-  const [tried, acknowledged, handled]: [string[], string[], string[]] = [[], [], []];
-  let running = true;
-  const publishing = (async () => {
-    for (let next = 0; running; next++) {
-      const key = `key-${next % 30}`;
-      const content = `${key} ${next}`;
-      tried.push(content);
-      void publisher.publish('coming', [{ ...text(content), metadata: { partitionKey: key } }]).then((failures) => {
-        if (failures.length === 0) acknowledged.push(content);
+test.serial(
+  'members that join and leave while retries are pending lose nothing and keep the order of keys',
+  async (t) => {
+    t.timeout(120_000);
+    const settings = { brokers: server.address };
+    const { broker: publisher } = await openSite(t, settings, 'publisher');
+    const [tried, acknowledged, handled]: [string[], string[], string[]] = [[], [], []];
+    let running = true;
+    const publishing = (async () => {
+      for (let next = 0; running; next++) {
+        const key = `key-${next % 30}`;
+        const content = `${key} ${next}`;
+        tried.push(content);
+        void publisher.publish('coming', [{ ...text(content), metadata: { partitionKey: key } }]).then((failures) => {
+          if (failures.length === 0) acknowledged.push(content);
+        });
+        await wait(2);
+      }
+    })();
+    const member = async (): Promise<() => Promise<void>> => {
+      const { broker } = await openSite(t, settings);
+      const recorder = new Recorder(async (message) => {
+        if (Math.random() < 0.1) return retry(100 + Math.random() * 200);
+        await wait(Math.random() * 5);
+        handled.push(textOf(message));
+        return SUCCESS;
       });
-      await wait(2);
-    }
-  })();
-  const member = async (): Promise<() => Promise<void>> => {
-    const { broker } = await openSite(t, settings);
-    const recorder = new Recorder(async (message) => {
-      if (Math.random() < 0.1) return retry(100 + Math.random() * 200);
-      await wait(Math.random() * 5);
-      handled.push(textOf(message));
-      return SUCCESS;
-    });
-    const subscription = await subscribe(broker, 'coming', recorder);
-    return async () => {
-      await subscription.close(AbortSignal.timeout(Math.round(Math.random() * 50)));
-      await broker.close();
+      const subscription = await subscribe(broker, 'coming', recorder);
+      return async () => {
+        await subscription.close(AbortSignal.timeout(Math.round(Math.random() * 50)));
+        await broker.close();
+      };
     };
-  };
-  const keeper = await member();
-  for (let round = 0; round < 6; round++) {
-    const second = await member();
-    await wait(200);
-    const third = await member();
-    await wait(300);
-    await second();
-    await wait(200);
-    await third();
-  }
-  running = false;
-  await publishing;
-  await until(async () => {
+    const keeper = await member();
+    for (let round = 0; round < 6; round++) {
+      const second = await member();
+      await wait(200);
+      const third = await member();
+      await wait(300);
+      await second();
+      await wait(200);
+      await third();
+    }
+    running = false;
+    await publishing;
+    await until(async () => {
     const { lag, pending } = await (await openSite(t, settings)).broker.stats('coming');
     return lag + pending === 0 && acknowledged.length === tried.length;
   }, 'everything is settled', 30_000); // prettier-ignore
-  await keeper();
-  audit(t, { tried, acknowledged, handled });
-  t.true(acknowledged.length > 500);
-});
+    await keeper();
+    audit(t, { tried, acknowledged, handled });
+    t.true(acknowledged.length > 500);
+  },
+);
 
 test.serial('what a killed process had in hand its sibling takes when the session is over', async (t) => {
   const settings = { ...QUICK, brokers: server.address, ordering: 'none' };

@@ -2,16 +2,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../../core/errors.ts';
 import type { Teller } from '../../lib/teller.ts';
 import { typeOf } from './kafkajs.ts';
-import type { Membership } from './membership.ts';
+import { isChurn, isNotOurs, type Membership } from './membership.ts';
 import type { Partition } from './partition.ts';
 
 const EVERY_MS = 250;
 const EVERY_MESSAGES = 250;
 const AGAIN_MS = 50;
 const MAX_ATTEMPTS = 20;
-/** The group has gone on without us: what we say does not count. */
-const NOT_OURS = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
-
 /** Tells the group how far we are, every 250 ms and every 250 messages. */
 export class Committer {
   private readonly membership: Membership;
@@ -59,8 +56,8 @@ export class Committer {
     this.committing = this.tell(partitions).catch((error: unknown) => {
       const type = typeOf(error);
       if (type === 'OFFSET_METADATA_TOO_LARGE') this.takesNotes = false;
-      else if (NOT_OURS.has(type)) isWorthwhile = false;
-      else if (type !== 'REBALANCE_IN_PROGRESS') this.teller.note(`committing offsets fails: ${messageOf(error)}`);
+      else if (isNotOurs(error)) isWorthwhile = false;
+      else if (!isChurn(error)) this.teller.note(`committing offsets fails: ${messageOf(error)}`);
     });
     await this.committing;
     this.committing = undefined;

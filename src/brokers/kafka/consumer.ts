@@ -13,7 +13,7 @@ import type { Cluster } from './cluster.ts';
 import { Committer } from './committer.ts';
 import { readOne } from './fetch-request.ts';
 import { Fetcher } from './fetcher.ts';
-import type { Joined, Membership } from './membership.ts';
+import { isChurn, type Joined, type Membership } from './membership.ts';
 import { readNote } from './note.ts';
 import { Partition, type PartitionOptions } from './partition.ts';
 import type { KafkaSettings } from './settings.ts';
@@ -170,6 +170,7 @@ export class Consumer {
         if (this.entries.size > 0) await this.session();
         failures = 0;
       } catch (error) {
+        if (isChurn(error)) continue;
         this.teller.note(`joining group ${this.membership.group} fails: ${messageOf(error)}`);
         this.refuse(this.impatient(error), error);
         const { consumeRetryInterval: initialMs } = this.settings;

@@ -46,9 +46,16 @@ export interface Commit {
 
 /** As long as the Go client gives its members to join. */
 const REBALANCE_MS = 60_000;
-/** What ends a session: the group goes on without us, or with us once we have joined again. */
-const REJOIN = new Set(['REBALANCE_IN_PROGRESS']);
+/** Others join or leave at this moment: we have to join again. */
+const REBALANCING = 'REBALANCE_IN_PROGRESS';
+/** The group has gone on without us. */
 const LOST = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
+
+/** Whether an error only says that a group changes. */
+export const isChurn = (error: unknown): boolean => typeOf(error) === REBALANCING || LOST.has(typeOf(error));
+
+/** Whether it says that what was said does not count any more. */
+export const isNotOurs = (error: unknown): boolean => LOST.has(typeOf(error));
 
 interface JoinAnswer {
   readonly generationId: number;
@@ -127,7 +134,7 @@ export class Membership {
         .catch((error: unknown) => {
           this.sawFailure(error);
           const isLost = LOST.has(typeOf(error));
-          if (!isLost && !REJOIN.has(typeOf(error))) return;
+          if (!isLost && typeOf(error) !== REBALANCING) return;
           this.stopHeartbeat();
           onEnd(isLost);
         })

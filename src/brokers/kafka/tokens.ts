@@ -42,7 +42,8 @@ export function readToken(source: TokenSource): () => Promise<string> {
     const value = answer['access_token'];
     if (status !== 200 || typeof value !== 'string') {
       const why = answer['error_description'] ?? answer['error'] ?? 'no access_token in the answer';
-      throw new Error(`no token from ${source.endpoint}: status ${status}, ${JSON.stringify(why)}`);
+      const error = new Error(`no token from ${source.endpoint}: status ${status}, ${JSON.stringify(why)}`);
+      throw Object.assign(error, { retriable: status >= 500 });
     }
     const seconds = Number(answer['expires_in'] ?? 0);
     current = { value, expiresAt: Date.now() + seconds * 1000 - SPARE_MS };
