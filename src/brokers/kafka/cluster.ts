@@ -37,8 +37,11 @@ const LEADER_NOT_AVAILABLE = 5;
 const CREATION_MS = 10_000;
 const CREATION_STEP_MS = 20;
 const MAX_CREATION_STEP_MS = 200;
+/** How long a partition may be without a leader. */
+const ELECTION_MS = 5000;
+const ELECTION_STEP_MS = 50;
 /** A topic that is unknown for this long is not going to be created. */
-const UNKNOWN_MS = 2500;
+const UNKNOWN_MS = 5000;
 
 export class Cluster {
   private readonly bootstrap: readonly Address[];
@@ -104,8 +107,22 @@ export class Cluster {
 
   /** The first offset of each partition that is still there, or the next one to be written. */
   async offsets(topic: string, which: 'earliest' | 'latest'): Promise<number[]> {
-    const layout = await this.layout(topic);
-    const timestamp = which === 'earliest' ? -2 : -1;
+    const deadline = performance.now() + ELECTION_MS;
+    for (;;) {
+      const layout = await this.layout(topic);
+      try {
+        return await this.offsetsBy(topic, layout, which === 'earliest' ? -2 : -1);
+      } catch (error) {
+        this.forget(topic);
+        // A topic that was just made, or a broker that just went: soon somebody leads.
+        const { code = 0 } = error as { code?: number };
+        if ((layout.includes(-1) || hasMoved(code)) && performance.now() < deadline) await wait(ELECTION_STEP_MS);
+        else throw error;
+      }
+    }
+  }
+
+  private async offsetsBy(topic: string, layout: Layout, timestamp: number): Promise<number[]> {
     const found = Array<number>(layout.length).fill(0);
     const byLeader = Map.groupBy(layout.keys(), (partition) => layout[partition] ?? -1);
     const ask = async (leader: number, partitions: readonly number[]): Promise<void> => {
@@ -114,12 +131,7 @@ export class Cluster {
       const { responses } = await link.ask<ListedOffsets>('ListOffsets', { replicaId: -1, isolationLevel: 0, topics });
       for (const { partition, offset } of responses[0]?.partitions ?? []) found[partition] = Number(offset);
     };
-    try {
-      await Promise.all([...byLeader].map(([leader, partitions]) => ask(leader, partitions)));
-    } catch (error) {
-      this.forget(topic);
-      throw error;
-    }
+    await Promise.all([...byLeader].map(([leader, partitions]) => ask(leader, partitions)));
     return found;
   }
 

@@ -14,6 +14,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { Teller } from '../../lib/teller.ts';
 import { saslOptions, tlsOptions } from './authentication.ts';
+import { asksForAvro, Avro } from './avro.ts';
 import { Cluster } from './cluster.ts';
 import { Consumer } from './consumer.ts';
 import { readOne } from './fetch-request.ts';
@@ -33,6 +34,7 @@ export class KafkaBroker implements Broker {
   private readonly settings: KafkaSettings;
   private readonly where: string;
   private readonly cluster: Cluster;
+  private readonly avro: Avro;
   private readonly publisher: Publisher;
   private readonly membership: Membership;
   private readonly teller: Teller;
@@ -55,7 +57,8 @@ export class KafkaBroker implements Broker {
       keepAliveMs: settings.clientConnectionKeepAliveInterval || 60_000,
     };
     this.cluster = new Cluster(settings.brokers, options, this.teller);
-    this.publisher = new Publisher(settings, this.cluster, undefined);
+    this.avro = new Avro(settings);
+    this.publisher = new Publisher(settings, this.cluster, this.avro);
     this.membership = new Membership(this.cluster, {
       group: settings.consumerGroup || consumerId,
       strategy: settings.consumerGroupRebalanceStrategy,
@@ -86,10 +89,11 @@ export class KafkaBroker implements Broker {
     return this.publisher.publish(topic, messages);
   }
 
-  async subscribe(topic: string, _options: SubscribeOptions, handler: Handler): Promise<Subscription> {
+  async subscribe(topic: string, { metadata }: SubscribeOptions, handler: Handler): Promise<Subscription> {
     this.refuseWhenClosed();
     this.consumer ??= new Consumer(this.settings, this.cluster, this.membership, this.teller);
-    const present = presenter({ excluded: this.settings.excluded, escape: this.settings.escapeHeaders });
+    const { excluded, escapeHeaders: escape } = this.settings;
+    const present = presenter({ excluded, escape }, asksForAvro(metadata) ? this.avro : undefined);
     const subscription = await this.consumer.subscribe(topic, handler, present);
     this.subscriptions.add(subscription);
     return {

@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto';
 import type { OutboundMessage, PublishFailure } from '../../core/broker.ts';
 import { backoffMs } from '../../lib/backoff.ts';
+import { asksForAvro, type Avro } from './avro.ts';
 import { Accumulator, split, type Batch, type Job, type Waiting } from './accumulator.ts';
 import { hasMoved, type Cluster, type Layout } from './cluster.ts';
 import { CODECS } from './compression.ts';
@@ -15,9 +16,6 @@ import { PARTITIONERS } from './partitioner.ts';
 import { PRODUCE, produceRequest, type BatchFor, type Produced } from './produce-request.ts';
 import { encodeBatch, NOBODY, type OutboundRecord, type Sender } from './record-batch.ts';
 import type { KafkaSettings } from './settings.ts';
-
-/** Turns a message into what is stored, for a schema. */
-export type Encode = (topic: string, message: OutboundMessage) => Promise<OutboundMessage>;
 
 /** Where keyless messages of a topic go until a batch of them has left or is large. */
 interface Sticky {
@@ -41,7 +39,7 @@ const SENDER_LOST = [45, 47, 59];
 export class Publisher {
   private readonly settings: KafkaSettings;
   private readonly cluster: Cluster;
-  private readonly encode: Encode | undefined;
+  private readonly avro: Avro;
   /** By partition; with holes. */
   private readonly topics = new Map<string, (Accumulator | undefined)[]>();
   private readonly sticky = new Map<string, Sticky>();
@@ -51,10 +49,10 @@ export class Publisher {
   private isFlushing = false;
   private closed: Error | undefined;
 
-  constructor(settings: KafkaSettings, cluster: Cluster, encode: Encode | undefined) {
+  constructor(settings: KafkaSettings, cluster: Cluster, avro: Avro) {
     this.settings = settings;
     this.cluster = cluster;
-    this.encode = encode;
+    this.avro = avro;
   }
 
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<readonly PublishFailure[]> {
@@ -79,9 +77,10 @@ export class Publisher {
     for (const [index, message] of messages.entries()) {
       try {
         if (this.closed) throw this.closed;
-        const encoded = this.encode ? await this.encode(topic, message) : message;
-        const { key, partition } = destinationOf(encoded.metadata, layout.length);
-        const record = recordOf(encoded, key, this.settings.excluded);
+        const isAvro = asksForAvro(message.metadata);
+        const data = isAvro ? await this.avro.encode(topic, message.data) : message.data;
+        const { key, partition } = destinationOf(message.metadata, layout.length);
+        const record = recordOf({ ...message, data }, key, this.settings.excluded);
         this.refuse(record);
         this.add(topic, partition ?? this.partitionOf(topic, key, layout.length), record, job, index);
       } catch (error) {
