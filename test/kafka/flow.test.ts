@@ -304,9 +304,9 @@ test.serial(
     t.deepEqual([...(raw.messages[0]?.data.subarray(0, 5) ?? [])], [0, 0, 0, 0, 1]);
     const [failure] = await broker.publish('avro', [{ ...text('{"name":1}'), metadata }]);
     t.regex(failure?.error.message ?? '', /does not fit the schema of avro-value/);
-    const optional = { name: 'more', type: ['null', 'bytes'], default: null };
+    const optional = { name: 'more', type: ['null', 'string'], default: null };
     schemas.push(JSON.stringify({ type: 'record', name: 'r', fields: [...fields, optional] }));
-    const newer = '{"name":"x","at":1,"more":"\\u0001ÿ"}';
+    const newer = '{"name":"x","at":1,"more":"ÿ"}';
     const arrived = (): boolean => recorder.texts.some((one) => one === JSON.stringify(JSON.parse(newer)));
     await until(async () => {
     t.deepEqual(await broker.publish('avro', [{ ...text(newer), metadata }]), []);
