@@ -62,8 +62,9 @@ export interface ConnectionOptions {
   readonly port: number;
   readonly logger: KafkaLogger;
   readonly socketFactory: SocketFactory;
-  /** Milliseconds an answer may take. */
+  /** Milliseconds an answer may take, where that is enforced. */
   readonly requestTimeout: number;
+  readonly enforceRequestTimeout: boolean;
   /** Milliseconds connecting may take. */
   readonly connectionTimeout: number;
   readonly clientId: string;

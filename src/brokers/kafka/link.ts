@@ -37,11 +37,13 @@ const SILENT: KafkaLogger = {
 export class Link {
   private readonly connection: KafkaConnection;
   private readonly broker: KafkaBroker;
+  private readonly answerTimeoutMs: number;
   private socket: Socket | undefined;
   private ended = false;
 
   private constructor({ host, port }: Address, options: LinkOptions) {
     const { dialTimeoutMs, answerTimeoutMs, clientId, tls, sasl, keepAliveMs } = options;
+    this.answerTimeoutMs = answerTimeoutMs;
     const connection = new Connection({
       host,
       port,
@@ -49,6 +51,8 @@ export class Link {
       logger: SILENT,
       socketFactory: this.socketFactory(keepAliveMs),
       requestTimeout: answerTimeoutMs,
+      // Each connection would look ten times a second whether something is late.
+      enforceRequestTimeout: false,
       connectionTimeout: dialTimeoutMs,
       ssl: tls,
       sasl: sasl && { ...sasl },
@@ -119,18 +123,22 @@ export class Link {
 
   /** A connection that failed or did not answer in time is not used again. */
   async send<T>(request: ProtocolRequest<T>): Promise<T> {
+    const limitMs = Math.max(this.answerTimeoutMs, request.requestTimeout ?? 0);
+    const timer = setTimeout(() => this.close(`no answer to ${request.request.apiName} within ${limitMs} ms`), limitMs);
     try {
       return await this.connection.send({ ...request, logResponseError: false });
     } catch (error) {
-      if (typeOf(error).startsWith('KafkaJS')) this.close();
+      if (typeOf(error).startsWith('KafkaJS')) this.close('the connection broke');
       throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
-  close(): void {
+  close(reason = 'the connection was closed'): void {
     if (this.ended) return;
     this.ended = true;
-    this.connection.rejectRequests(new Error('the connection was closed'));
+    this.connection.rejectRequests(new Error(reason));
     void this.connection.disconnect().catch(() => undefined);
     this.socket?.destroy();
   }

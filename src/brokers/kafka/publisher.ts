@@ -160,6 +160,7 @@ export class Publisher {
 
   /** One request to one broker. Never rejects. */
   private async send(leader: number, accumulators: readonly Accumulator[]): Promise<void> {
+    if (leader < 0 && (await this.findLeaders(accumulators))) return;
     for (const accumulator of accumulators) accumulator.isBusy = true;
     const batches = new Map(accumulators.map((one) => [one, this.take(one)]));
     const result = await this.deliver(leader, batches).catch((error: unknown) => error as Error);
@@ -167,6 +168,13 @@ export class Publisher {
       const failure = result instanceof Error ? result : failureOf(result, accumulator);
       this.settle(accumulator, batch, failure);
     }
+  }
+
+  /** Whether one of them has a leader now. */
+  private async findLeaders(accumulators: readonly Accumulator[]): Promise<boolean> {
+    const topics = new Set(accumulators.map(({ topic }) => topic));
+    await Promise.all([...topics].map((topic) => this.cluster.layout(topic, 0).catch(() => undefined)));
+    return accumulators.some(({ topic, partition }) => (this.cluster.known(topic)?.[partition] ?? -1) >= 0);
   }
 
   private take(accumulator: Accumulator): Batch {
@@ -177,10 +185,7 @@ export class Publisher {
 
   /** Resolves with what the broker said of each, nothing where it was not to answer. Rejects when that is unknown. */
   private async deliver(leader: number, batches: ReadonlyMap<Accumulator, Batch>): Promise<readonly Produced[]> {
-    if (leader < 0) {
-      await Promise.all([...batches.keys()].map(({ topic }) => this.cluster.layout(topic, 0)));
-      throw errorOfCode(LEADER_NOT_AVAILABLE);
-    }
+    if (leader < 0) throw errorOfCode(LEADER_NOT_AVAILABLE);
     const link = await this.cluster.node(leader, 'produce');
     const sender = await this.identify();
     const parts: BatchFor[] = [];
