@@ -53,6 +53,10 @@ export class KafkaServer {
     return `127.0.0.1:${this.port}`;
   }
 
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
   /** Where one of the further listeners is. */
   addressOf(listener: string): string {
     return `127.0.0.1:${this.ports.get(listener)}`;
@@ -135,8 +139,10 @@ export class KafkaServer {
 
   private java(log: string, main: string, args: readonly string[]): ChildProcess {
     const out = openSync(join(this.directory, log), 'a');
+    // A process group of its own: the bench adds up its CPU, and a Ctrl-C is ours to handle.
     const child = spawn('java', [...JVM, '-cp', join(kafkaJars, '*'), main, ...args], {
       stdio: ['ignore', out, out],
+      detached: true,
       cwd: this.directory,
     });
     closeSync(out);
