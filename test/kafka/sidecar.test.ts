@@ -72,6 +72,28 @@ test.serial(
   },
 );
 
+test.serial('a bulk subscription gets full batches, also of messages that keep an order', async (t) => {
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 50, maxAwaitDurationMs: 5000 };
+  const batches: string[][] = [];
+  const app = await startHttpApp({
+    subscribe: [{ pubsubname: 'pubsub', topic: 'bulk', route: '/bulk', bulkSubscribe }],
+    reply: ({ event }) => {
+      const entries = event['entries'] as { entryId: string; event: { data: { seq: number } } }[];
+      batches.push(entries.map((entry) => String(entry.event.data.seq)));
+      const statuses = entries.map(({ entryId }) => ({ entryId, status: 'SUCCESS' }));
+      return { status: 200, body: JSON.stringify({ statuses }) };
+    },
+  });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, { appPort: app.port, resources: { 'pubsub.yaml': component() } });
+  for (let seq = 0; seq < 150; seq++) t.is((await publish(daprd, 'bulk', { seq })).status, 204);
+  await until(() => batches.length === 3, 'three batches', 4000);
+  t.deepEqual(
+    batches.flat(),
+    Array.from({ length: 150 }, (_, seq) => String(seq)),
+  );
+});
+
 /** CPU that the threads of a process have used, in milliseconds. */
 const cpuMs = (pid: number): number =>
   readdirSync(`/proc/${pid}/task`)

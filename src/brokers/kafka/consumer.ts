@@ -70,10 +70,10 @@ export class Consumer {
   }
 
   /** Resolves when the group has the topic; rejects when it cannot. */
-  async subscribe(name: string, handler: Handler, present: Present): Promise<Subscription> {
+  async subscribe(name: string, handler: Handler, present: Present, batch: number): Promise<Subscription> {
     for (let ending = this.ending(name); ending; ending = this.ending(name)) await ending;
     const entry = this.entries.get(name) ?? this.add(name);
-    const subscription = entry.topic.join(handler, present);
+    const subscription = entry.topic.join(handler, present, batch);
     try {
       await entry.ready.promise;
       return subscription;
@@ -268,6 +268,7 @@ export class Consumer {
     return {
       ordering: maxInFlight === 1 ? 'partition' : ordering,
       readAhead: channelBufferSize,
+      together: () => (maxInFlight === 1 ? 1 : topic.together),
       onReady: (lane) => topic.offer(lane),
       onSettled: () => this.committer.settled(),
     };

@@ -89,12 +89,12 @@ export class KafkaBroker implements Broker {
     return this.publisher.publish(topic, messages);
   }
 
-  async subscribe(topic: string, { metadata }: SubscribeOptions, handler: Handler): Promise<Subscription> {
+  async subscribe(topic: string, { metadata, batch = 1 }: SubscribeOptions, handler: Handler): Promise<Subscription> {
     this.refuseWhenClosed();
     this.consumer ??= new Consumer(this.settings, this.cluster, this.membership, this.teller);
     const { excluded, escapeHeaders: escape } = this.settings;
     const present = presenter({ excluded, escape }, asksForAvro(metadata) ? this.avro : undefined);
-    const subscription = await this.consumer.subscribe(topic, handler, present);
+    const subscription = await this.consumer.subscribe(topic, handler, present, batch);
     this.subscriptions.add(subscription);
     return {
       close: async (deadline) => {

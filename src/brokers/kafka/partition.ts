@@ -16,13 +16,16 @@ export interface Held extends Unsettled {
   lane: Lane;
 }
 
-/** Messages that are handled one after the other. */
+/** Messages that are handled one after the other, or batch after batch. */
 export interface Lane {
   readonly key: string;
   readonly partition: Partition;
+  /** What no handler has, in the order of offsets. */
   readonly queue: Held[];
-  /** Its first message is being handled, waits for a handler, or for its time. */
-  isTaken: boolean;
+  /** How many of its messages handlers have. */
+  running: number;
+  /** Its first message waits for a handler or for its time. */
+  isListed: boolean;
   timer?: NodeJS.Timeout;
 }
 
@@ -30,6 +33,8 @@ export interface PartitionOptions {
   readonly ordering: 'key' | 'partition' | 'none';
   /** Messages to read ahead. */
   readonly readAhead: number;
+  /** How many messages of a lane may be handled together. */
+  readonly together: () => number;
   /** The first message of a lane may be handled now. */
   readonly onReady: (lane: Lane) => void;
   /** Something was settled. */
@@ -116,41 +121,47 @@ export class Partition {
     this.stalled.push(lane);
   }
 
-  /** A handler gets it. */
+  /** A handler gets the first of a lane. */
   begin(held: Held): void {
+    const { lane } = held;
+    lane.queue.shift();
+    lane.running++;
+    lane.isListed = false;
     if (held.attempt++ === 0) this.openCount++;
     this.until = Math.max(this.until, held.offset + 1);
     this.version++;
+    this.next(lane);
   }
 
-  /** The first of its lane is settled for good. */
+  /** It is settled for good. */
   settle(held: Held): void {
-    this.remove(held);
+    this.forget(held);
     this.held.delete(held.offset);
     this.openCount--;
     this.version++;
     this.options.onSettled();
-    this.next(held.lane);
+    this.ended(held.lane);
     const { stalled } = this;
     this.stalled = [];
     for (const lane of stalled) this.options.onReady(lane);
   }
 
-  /** The first of its lane comes again, not before `afterMs` from now. */
+  /** It comes again, not before `afterMs` from now. */
   retry(held: Held, afterMs: number): void {
     held.dueAt = afterMs > 0 ? Date.now() + afterMs : 0;
     this.version++;
     // What waits long must not keep the bytes of everything that was read with it.
     if (afterMs > 0 && held.record) held.record = ownCopy(held.record);
-    this.next(held.lane);
+    this.requeue(held);
+    this.ended(held.lane);
   }
 
   park(held: Held): void {
-    this.remove(held);
+    this.forget(held);
     held.dueAt = Infinity;
     held.record = undefined;
     this.version++;
-    this.next(held.lane);
+    this.ended(held.lane);
   }
 
   get parked(): Held[] {
@@ -169,11 +180,9 @@ export class Partition {
     }
     held.record = record;
     this.bytes += sizeOf(record);
-    const lane = this.laneOf(record);
-    held.lane = lane;
-    const place = lane.queue.findIndex(({ offset }, index) => offset > held.offset && !(index === 0 && lane.isTaken));
-    lane.queue.splice(place < 0 ? lane.queue.length : place, 0, held);
-    if (!lane.isTaken) this.next(lane);
+    held.lane = this.laneOf(record);
+    this.requeue(held);
+    this.next(held.lane);
   }
 
   /** Somebody else's from now on. */
@@ -222,48 +231,55 @@ export class Partition {
     this.held.set(record.offset, held);
     this.bytes += sizeOf(record);
     lane.queue.push(held);
-    if (!lane.isTaken) this.next(lane);
+    this.next(lane);
   }
 
   private laneOf({ key }: InboundRecord): Lane {
     const { ordering } = this.options;
     const name = ordering === 'key' && key ? `k${key.toString('latin1')}` : '';
-    const lane = this.lanes.get(name) ?? { key: name, partition: this, queue: [], isTaken: false };
+    const lane = this.lanes.get(name) ?? { key: name, partition: this, queue: [], running: 0, isListed: false };
     if (ordering !== 'none') this.lanes.set(name, lane);
     return lane;
   }
 
-  /** Out of its lane, of which it is the first. */
-  private remove({ lane, record }: Held): void {
-    lane.queue.shift();
+  /** Into its lane, at its place. */
+  private requeue(held: Held): void {
+    const { queue } = held.lane;
+    const place = queue.findIndex(({ offset }) => offset > held.offset);
+    queue.splice(place < 0 ? queue.length : place, 0, held);
+  }
+
+  private forget({ record }: Held): void {
     if (record) this.bytes -= sizeOf(record);
   }
 
-  /** The lane goes on with its first message. */
+  private ended(lane: Lane): void {
+    lane.running--;
+    this.next(lane);
+  }
+
+  /** The lane goes on with its first message, unless it has enough to do. */
   private next(lane: Lane): void {
     const [first] = lane.queue;
-    lane.isTaken = first !== undefined;
-    if (!first) {
-      this.lanes.delete(lane.key);
-      return;
-    }
-    if (this.isRevoked) return;
+    if (!first && lane.running === 0 && this.lanes.get(lane.key) === lane) this.lanes.delete(lane.key);
+    if (!first || lane.isListed || this.isRevoked || lane.running >= this.options.together()) return;
+    lane.isListed = true;
     const waitMs = first.dueAt - Date.now();
     if (waitMs <= 0) return this.options.onReady(lane);
     this.waitingCount++;
-    lane.timer = setTimeout(
-      () => {
-        this.waitingCount--;
-        this.next(lane);
-      },
-      Math.min(waitMs, MAX_TIMER_MS),
-    );
+    const go = (): void => {
+      this.waitingCount--;
+      lane.isListed = false;
+      this.next(lane);
+    };
+    lane.timer = setTimeout(go, Math.min(waitMs, MAX_TIMER_MS));
   }
 
-  /** A handler of it was given up: the lane starts with it anew. */
+  /** The handler that has it was given up. */
   giveBack(held: Held): void {
     held.dueAt = 0;
-    this.next(held.lane);
+    this.requeue(held);
+    this.ended(held.lane);
   }
 }
 

@@ -16,14 +16,17 @@ interface Run {
 class Member {
   readonly handler: Handler;
   readonly present: Present;
+  /** How many messages its handler gathers. */
+  readonly batch: number;
   running = 0;
   isLeaving = false;
   isHurried = false;
   onIdle: () => void = () => undefined;
 
-  constructor(handler: Handler, present: Present) {
+  constructor(handler: Handler, present: Present, batch: number) {
     this.handler = handler;
     this.present = present;
+    this.batch = batch;
   }
 }
 
@@ -64,8 +67,13 @@ export class Topic {
     return this.runs.size;
   }
 
-  join(handler: Handler, present: Present): Subscription {
-    const member = new Member(handler, present);
+  /** How many messages that belong one after the other may be handled together: as many as one batch takes. */
+  get together(): number {
+    return Math.max(1, ...this.members.map(({ batch }) => batch));
+  }
+
+  join(handler: Handler, present: Present, batch: number): Subscription {
+    const member = new Member(handler, present, batch);
     this.members.push(member);
     this.dispatch();
     let closing: Promise<void> | undefined;
@@ -107,7 +115,10 @@ export class Topic {
       if (!member) break;
       const lane = this.ready.shift() as Lane;
       const [held] = lane.queue;
-      if (!held || lane.partition.isRevoked) continue;
+      if (!held || lane.partition.isRevoked) {
+        lane.isListed = false;
+        continue;
+      }
       if (lane.partition.mayBegin(held)) void this.run(member, held);
       else lane.partition.stall(lane);
     }
@@ -118,7 +129,7 @@ export class Topic {
   private freeMember(): Member | undefined {
     let free: Member | undefined;
     for (const member of this.members) {
-      if (member.isLeaving || member.running >= this.concurrency) continue;
+      if (member.isLeaving || member.running >= Math.max(this.concurrency, member.batch)) continue;
       if (!free || member.running < free.running) free = member;
     }
     return free;
