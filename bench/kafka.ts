@@ -25,6 +25,6 @@ export async function closeKafka(): Promise<void> {
 export async function createTopic(address: string, topic: string, numPartitions: number): Promise<void> {
   const admin = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: true });
+  await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: false });
   await admin.disconnect();
 }

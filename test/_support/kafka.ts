@@ -94,7 +94,16 @@ export class KafkaServer {
   async createTopic(topic: string, numPartitions: number): Promise<void> {
     const admin = this.client().admin();
     await admin.connect();
-    await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: true });
+    // Its own way to wait for leaders fails where the topic is not known to the broker yet.
+    await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: false });
+    await until(
+      () =>
+        admin.fetchTopicMetadata({ topics: [topic] }).then(
+          ({ topics }) => topics[0]?.partitions.filter(({ leader }) => leader >= 0).length === numPartitions,
+          () => false,
+        ),
+      `topic ${topic} is there`,
+    );
     await admin.disconnect();
   }
 
@@ -125,6 +134,9 @@ export class KafkaServer {
       'group.min.session.timeout.ms': '1000',
       'message.max.bytes': '8388608',
       'log.cleaner.enable': 'false',
+      // A broker that was killed is one again as soon as it is back.
+      'broker.session.timeout.ms': '1500',
+      'broker.heartbeat.interval.ms': '300',
       ...this.options.properties,
     };
     const text = Object.entries(properties).map(([name, value]) => `${name}=${value.replaceAll('\n', '\\\n')}\n`);

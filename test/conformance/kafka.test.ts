@@ -1,4 +1,5 @@
 import test from 'ava';
+import { Kafka, logLevel, type Admin } from 'kafkajs';
 import { kafkaBroker } from '../../src/brokers/kafka/broker.ts';
 import type { Broker } from '../../src/core/broker.ts';
 import { KafkaServer } from '../_support/kafka.ts';
@@ -6,29 +7,48 @@ import { contextOf, type Harness } from './bench.ts';
 import { conform } from './suite.ts';
 
 const ends: (() => Promise<void>)[] = [];
-const servers = new Map<number, KafkaServer>();
+/** host:port of a broker of the tests' own, or those that KAFKA_BROKERS names. */
+let brokers = process.env['KAFKA_BROKERS'] ?? '';
+let admin: Admin;
 test.before(async () => {
-  const start = (partitions: number): Promise<KafkaServer> =>
-    KafkaServer.start((end) => ends.push(end), { properties: { 'num.partitions': String(partitions) } });
-  for (const partitions of [1, 4]) servers.set(partitions, await start(partitions));
+  if (brokers === '') brokers = (await KafkaServer.start((end) => ends.push(end))).address;
+  admin = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING }).admin();
+  ends.unshift(() => admin.disconnect());
+  await admin.connect();
 });
-test.after.always(() => Promise.all(ends.map((end) => end())));
+test.after.always(async () => {
+  for (const end of ends) await end();
+});
+
+/** Topics that were made, with a number of partitions that is the harness's. */
+const made = new Map<string, Promise<unknown>>();
+
+function make(topic: string, numPartitions: number): Promise<unknown> {
+  const making = made.get(topic) ?? admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: false });
+  made.set(topic, making);
+  return making;
+}
 
 /** What a delivery adds to the metadata of the publisher. */
 const ADDED = ['__key', '__topic', '__partition', '__offset', '__timestamp'];
 
 /** The topics of a place are apart from those of others by their names. */
-function placed(broker: Broker, place: string): Broker {
+function placed(broker: Broker, place: string, partitions: number): Broker {
   const named = (topic: string): string => `${place}.${topic}`;
   return {
     features: broker.features,
-    publish: (topic, messages) => broker.publish(named(topic), messages),
-    subscribe: (topic, options, handler) =>
-      broker.subscribe(named(topic), options, (message, signal) => {
+    async publish(topic, messages) {
+      await make(named(topic), partitions);
+      return broker.publish(named(topic), messages);
+    },
+    async subscribe(topic, options, handler) {
+      await make(named(topic), partitions);
+      return broker.subscribe(named(topic), options, (message, signal) => {
         const metadata = { ...message.metadata };
         for (const name of ADDED) delete metadata[name];
         return handler({ ...message, topic: message.topic.slice(place.length + 1), metadata }, signal);
-      }),
+      });
+    },
     stats: (topic) => broker.stats(named(topic)),
     unpark: (topic) => broker.unpark(named(topic)),
     ping: () => broker.ping(),
@@ -56,7 +76,7 @@ function harness(
     },
     async open(place, consumerId, concurrency) {
       const settings = {
-        brokers: servers.get(partitions)?.address ?? '',
+        brokers,
         authType: 'none',
         initialOffset: 'oldest',
         maxInFlight: String(concurrency),
@@ -64,7 +84,7 @@ function harness(
         heartbeatInterval: '100ms',
         ordering,
       };
-      return placed(await kafkaBroker.open(settings, contextOf(`${place}.${consumerId}`, '')), place);
+      return placed(await kafkaBroker.open(settings, contextOf(`${place}.${consumerId}`, '')), place, partitions);
     },
   };
 }
