@@ -121,6 +121,29 @@ test.serial(
   },
 );
 
+test.serial('a broker that hangs fails publishes in time, and afterwards everything goes on', async (t) => {
+  const settings = { brokers: server.address, readTimeout: '1s', producerRetryMax: '0' };
+  const [{ broker, lines }, { broker: publisher }] = [
+    await openSite(t, settings),
+    await openSite(t, settings, 'other'),
+  ];
+  const recorder = new Recorder();
+  await subscribe(broker, 'hanging', recorder);
+  await publish(publisher, 'hanging', 'before');
+  await until(() => recorder.messages.length === 1, 'it arrived');
+  server.signal('SIGSTOP');
+  const began = performance.now();
+  await t.throwsAsync(publish(publisher, 'hanging', 'lost or not'), { message: /no answer to Produce within 1000 ms/ });
+  t.true(performance.now() - began < 3000);
+  await t.throwsAsync(broker.ping());
+  await wait(2000);
+  server.signal('SIGCONT');
+  await until(() => publish(publisher, 'hanging', 'after').then(() => true, () => false), 'it can be published again'); // prettier-ignore
+  await until(() => recorder.texts.includes('after'), 'it arrived', 20_000);
+  t.deepEqual(recorder.texts.filter((content) => content !== 'lost or not').slice(0, 2), ['before', 'after']);
+  t.true(lines.length < 20, lines.join('\n'));
+});
+
 test.serial('what a killed process had in hand its sibling takes when the session is over', async (t) => {
   const settings = { ...QUICK, brokers: server.address, ordering: 'none' };
   const { broker } = await openSite(t, settings);

@@ -19,6 +19,8 @@ export interface FetcherOptions {
 /** How long a broker waits for something to come; so long a partition that wants more again may have to wait. */
 const LONG_POLL_MS = 500;
 const MAX_BYTES = 16 * 2 ** 20;
+/** Of all partitions together; beyond it only those are read that have nothing in hand. */
+const MAX_HELD_BYTES = 64 * 2 ** 20;
 const REST_MS = 5000;
 const BACKOFF = { initialMs: 50, factor: 2, maxMs: 2000, jitter: 0.2 };
 const OUT_OF_RANGE = 1;
@@ -64,6 +66,11 @@ export class Fetcher {
     return this.partitions.filter((one) => this.leaderOf(one) === node);
   }
 
+  private wanting(node: number): Partition[] {
+    const hasRoom = this.partitions.reduce((sum, { bytes }) => sum + bytes, 0) < MAX_HELD_BYTES;
+    return this.of(node).filter(({ wantsMore, bytes }) => wantsMore && (hasRoom || bytes === 0));
+  }
+
   private start(): void {
     for (const node of new Set(this.partitions.map((one) => this.leaderOf(one)))) {
       if (this.nodes.has(node)) continue;
@@ -79,7 +86,7 @@ export class Fetcher {
   private async run(node: number): Promise<void> {
     let failures = 0;
     while (!this.isClosed && this.of(node).length > 0) {
-      const wanting = this.of(node).filter(({ wantsMore }) => wantsMore);
+      const wanting = this.wanting(node);
       if (wanting.length === 0 && node >= 0) {
         await Promise.race([this.bell.promise, wait(LONG_POLL_MS)]);
         continue;

@@ -70,7 +70,8 @@ export class Partition {
   private until: number;
   private openCount = 0;
   private waitingCount = 0;
-  private bytes = 0;
+  /** Of what is in hand. */
+  bytes = 0;
 
   constructor(topic: string, id: number, offset: number, note: Note | undefined, options: PartitionOptions) {
     this.topic = topic;

@@ -4,6 +4,7 @@
  */
 
 import { randomInt } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { OutboundMessage, PublishFailure } from '../../core/broker.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { asksForAvro, type Avro } from './avro.ts';
@@ -30,6 +31,8 @@ const REPLICATION_MS = 10_000;
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: 0.2 };
 /** Payloads that wait, at most. */
 const MAX_WAITING = 64 * 2 ** 20;
+/** How long a broker may take to say who we are. */
+const SENDER_MS = 5000;
 const LEADER_NOT_AVAILABLE = 5;
 const TOO_LARGE = [10, 18];
 const SENT_BEFORE = 46;
@@ -263,14 +266,18 @@ export class Publisher {
 
   private async askForSender(): Promise<Sender> {
     if (this.settings.producerRequiredAcks !== 'all') return NOBODY;
-    const link = await this.cluster.any();
-    try {
-      const args = { transactionalId: null, transactionTimeout: 0 };
-      const { producerId, producerEpoch } = await link.ask<Producer>('InitProducerId', args);
-      return { id: BigInt(producerId), epoch: producerEpoch };
-    } catch (error) {
-      if ((error as Partial<ProtocolError>).retriable !== false || !link.isOpen) throw error;
-      return NOBODY;
+    const deadline = performance.now() + SENDER_MS;
+    for (;;) {
+      const link = await this.cluster.any();
+      try {
+        const args = { transactionalId: null, transactionTimeout: 0 };
+        const { producerId, producerEpoch } = await link.ask<Producer>('InitProducerId', args);
+        return { id: BigInt(producerId), epoch: producerEpoch };
+      } catch (error) {
+        if (!link.isOpen || performance.now() > deadline) throw error;
+        if ((error as Partial<ProtocolError>).retriable === false) return NOBODY;
+        await wait(BACKOFF.initialMs); // a broker that has just started
+      }
     }
   }
 }
