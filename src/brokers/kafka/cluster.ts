@@ -222,4 +222,4 @@ export class Cluster {
 export const COORDINATOR_LOST = new Set(['NOT_COORDINATOR_FOR_GROUP', 'GROUP_COORDINATOR_NOT_AVAILABLE']);
 
 /** Whether an error of a partition says that somebody else leads it now, or nobody. */
-export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 72, 73, 74, 75, 76].includes(code);
+export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 56, 72, 74, 75, 78].includes(code);

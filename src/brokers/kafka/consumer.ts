@@ -36,6 +36,8 @@ const COLLECT_MS = 20;
 const DRAIN_MS = 1000;
 /** How long a subscription waits for a group that cannot be joined now. */
 const PATIENCE_MS = 10_000;
+/** So many failures in a row are not told. */
+const QUIET_FAILURES = 3;
 /** How long the end of a subscription waits for the brokers. */
 const PARTING_MS = 3000;
 
@@ -171,10 +173,12 @@ export class Consumer {
         failures = 0;
       } catch (error) {
         if (isChurn(error)) continue;
-        this.teller.note(`joining group ${this.membership.group} fails: ${messageOf(error)}`);
+        // A group that is new has no coordinator for a moment.
+        if (++failures > QUIET_FAILURES)
+          this.teller.note(`joining group ${this.membership.group} fails: ${messageOf(error)}`);
         this.refuse(this.impatient(error), error);
         const { consumeRetryInterval: initialMs } = this.settings;
-        const pauseMs = backoffMs({ initialMs, factor: 2, maxMs: 5000, jitter: 0.2 }, ++failures);
+        const pauseMs = backoffMs({ initialMs, factor: 2, maxMs: 5000, jitter: 0.2 }, failures);
         await Promise.race([wait(pauseMs), this.changed.promise]);
       }
     }

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type {
   Broker,
   BrokerContext,
@@ -27,6 +28,7 @@ import { groupStats } from './stats.ts';
 
 /** How long `open` waits for brokers that are not there yet; the component's initTimeout ends it earlier. */
 const OPEN_PATIENCE_MS = 60_000;
+const PING_PATIENCE_MS = 3000;
 const OPEN_BACKOFF = { initialMs: 100, factor: 2, maxMs: 2000, jitter: 0.2 };
 
 export class KafkaBroker implements Broker {
@@ -122,8 +124,12 @@ export class KafkaBroker implements Broker {
 
   async ping(): Promise<void> {
     this.refuseWhenClosed();
-    const link = await this.cluster.any();
-    await link.ask('ApiVersions', {});
+    const answer = this.cluster.any().then((link) => link.ask('ApiVersions', {}));
+    answer.catch(() => undefined); // it may come when nobody waits any more
+    const late = wait(PING_PATIENCE_MS, undefined, { signal: this.closer.signal, ref: false }).then(() => {
+      throw new Error(`kafka at ${this.where} does not answer`);
+    });
+    await Promise.race([answer, late]);
   }
 
   close(): Promise<void> {
