@@ -69,7 +69,7 @@ export const needs = {
   java: {
     name: 'Java',
     present: () => onPath('java') && onPath('mvn'),
-    install: () => aptInstall('openjdk-17-jre-headless', 'maven'),
+    install: () => aptInstall('default-jre-headless', 'maven'),
   },
   kafka: cached('kafka', 'test/kafka/pom.xml', async () => {
     const place = [`-DoutputDirectory=${kafkaJars}`, '-DincludeScope=runtime'];
