@@ -98,8 +98,13 @@ export class Reader {
 
 /** Gathers numbers and bytes. */
 export class Writer {
-  private bytes = Buffer.allocUnsafe(256);
+  private bytes: Buffer;
   private at = 0;
+
+  /** `expected`: bytes that will be needed, about. */
+  constructor(expected = 256) {
+    this.bytes = Buffer.allocUnsafe(expected);
+  }
 
   int8(value: number): this {
     this.at = this.room(1).writeInt8(value, this.at);

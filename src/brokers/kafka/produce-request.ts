@@ -28,7 +28,8 @@ export function produceRequest(
   brokerVersion: number,
 ): ProtocolRequest<readonly Produced[]> {
   const version = Math.max(LEAST, Math.min(MOST, brokerVersion));
-  const writer = new Writer().text(null).int16(acks).int32(timeoutMs);
+  const size = batches.reduce((sum, { topic, bytes }) => sum + bytes.length + 2 * topic.length + 32, 64);
+  const writer = new Writer(size).text(null).int16(acks).int32(timeoutMs);
   const topics = [...Map.groupBy(batches, ({ topic }) => topic)];
   writer.list(topics, ([topic, ofTopic]) => {
     writer.text(topic).list(ofTopic, ({ partition, bytes }) => writer.int32(partition).block(bytes));
