@@ -140,7 +140,8 @@ test.serial('a broker that hangs fails publishes in time, and afterwards everyth
   server.signal('SIGCONT');
   await until(() => publish(publisher, 'hanging', 'after').then(() => true, () => false), 'it can be published again'); // prettier-ignore
   await until(() => recorder.texts.includes('after'), 'it arrived', 20_000);
-  t.deepEqual(recorder.texts.filter((content) => content !== 'lost or not').slice(0, 2), ['before', 'after']);
+  const different = new Set(recorder.texts.filter((content) => content !== 'lost or not'));
+  t.deepEqual([...different], ['before', 'after']);
   t.true(lines.length < 20, lines.join('\n'));
 });
 
