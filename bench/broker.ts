@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { createTopic, openKafka } from './kafka.ts';
 import { freePort } from '../scripts/ports.ts';
 import { until } from './until.ts';
 
@@ -14,13 +15,17 @@ export interface RunningBroker {
   /** Of its process, where we started one. */
   readonly pid?: number;
   stop(): void;
+  /** Makes the topic of a run, where that is not left to the sidecar. */
+  createTopic?(topic: string): Promise<void>;
 }
 
 interface Kind {
   readonly about: string;
   /** Whether messages outlive the sidecar. */
   readonly durable: boolean;
-  /** `folder` is the run's own. */
+  /** Messages carry one of so many keys. */
+  readonly keys?: number;
+  /** `folder` is the run's own; `kafka` is host:port of one that runs, or empty. */
   start(folder: string, kafka: string): Promise<RunningBroker>;
 }
 
@@ -52,6 +57,26 @@ function accepts(port: number): Promise<boolean> {
 
 const stop = (): void => undefined;
 
+const KEYS = 100;
+
+function kafka(partitions: number, keys: number): Kind {
+  return {
+    about: `Apache Kafka, ${partitions === 1 ? 'one partition' : `${partitions} partitions`}, ${keys > 0 ? `${keys} keys` : 'no keys'}`,
+    durable: true,
+    keys,
+    async start(_folder, running) {
+      const { address, pid } = await openKafka(running);
+      return {
+        type: 'pubsub.kafka',
+        settings: { brokers: address, authType: 'none', initialOffset: 'oldest', sessionTimeout: '6s' },
+        ...(pid !== undefined && { pid }),
+        stop,
+        createTopic: (topic) => createTopic(address, topic, partitions),
+      };
+    },
+  };
+}
+
 export const BROKERS = {
   memory: {
     about: 'in the sidecar, keeps nothing: what the sidecar itself costs',
@@ -72,15 +97,14 @@ export const BROKERS = {
     durable: true,
     start: startRedis,
   },
-  kafka: {
-    about: 'one that runs already, see --kafka',
-    durable: true,
-    start: async (_folder, kafka) => ({
-      type: 'pubsub.kafka',
-      settings: { brokers: kafka, authType: 'none', initialOffset: 'oldest' },
-      stop,
-    }),
-  },
+  'kafka-1': kafka(1, 0),
+  'kafka-1-keyed': kafka(1, KEYS),
+  'kafka-8': kafka(8, 0),
+  'kafka-8-keyed': kafka(8, KEYS),
 } satisfies Record<string, Kind>;
 
 export type BrokerName = keyof typeof BROKERS;
+
+/** `kafka` stands for all of its kinds. */
+export const isKafka = (name: string): boolean => name.startsWith('kafka-');
+export const keysOf = (name: BrokerName): number => (BROKERS[name] as Kind).keys ?? 0;

@@ -17,6 +17,8 @@ export interface Load {
   readonly size: number;
   /** Messages in one request: above 1 it is a bulk publish. */
   readonly batch: number;
+  /** Messages carry one of so many keys; 0 for none. */
+  readonly keys: number;
   /** Requests in flight when `perSecond` is 0. */
   readonly inFlight: number;
   /** Requests started a second, whatever has been answered; 0 for as fast as `inFlight` allows. */
@@ -33,7 +35,11 @@ export interface Loaded {
 /** Sends the messages from `seq` up in one request. Rejects unless all were taken. */
 type Send = (seq: number, count: number) => Promise<void>;
 
-function httpSender({ port, topic, run, size, batch }: Load): { send: Send; close: () => void } {
+/** What makes a message one of its key. */
+const metadataOf = (seq: number, keys: number): Record<string, string> =>
+  keys > 0 ? { partitionKey: `key-${seq % keys}` } : {};
+
+function httpSender({ port, topic, run, size, batch, keys }: Load): { send: Send; close: () => void } {
   const idle: HttpConnection[] = [];
   const all: HttpConnection[] = [];
   const path = batch > 1 ? `/v1.0-alpha1/publish/bulk/pubsub/${topic}` : `/v1.0/publish/pubsub/${topic}`;
@@ -41,7 +47,8 @@ function httpSender({ port, topic, run, size, batch }: Load): { send: Send; clos
     if (batch === 1) return payload(run, seq, size);
     const entries = Array.from({ length: count }, (_, index) => {
       const event = payload(run, seq + index, size);
-      return `{"entryId":"${index}","event":${event},"contentType":"application/json"}`;
+      const metadata = keys > 0 ? `,"metadata":${JSON.stringify(metadataOf(seq + index, keys))}` : '';
+      return `{"entryId":"${index}","event":${event},"contentType":"application/json"${metadata}}`;
     });
     return `[${entries.join()}]`;
   };
@@ -52,20 +59,22 @@ function httpSender({ port, topic, run, size, batch }: Load): { send: Send; clos
   };
   const send = async (seq: number, count: number): Promise<void> => {
     const connection = idle.pop() ?? open();
-    const status = await connection.post(path, bodyOf(seq, count));
+    const query = batch === 1 && keys > 0 ? `?metadata.partitionKey=key-${seq % keys}` : '';
+    const status = await connection.post(path + query, bodyOf(seq, count));
     if (status < 200 || status > 299) throw new Error(`the sidecar answered ${status}`);
     idle.push(connection);
   };
   return { send, close: () => all.forEach((connection) => connection.close()) };
 }
 
-function grpcSender({ port, topic, run, size, batch }: Load): { send: Send; close: () => void } {
+function grpcSender({ port, topic, run, size, batch, keys }: Load): { send: Send; close: () => void } {
   const client = new DaprClient(`127.0.0.1:${port}`, credentials.createInsecure());
   const data = (seq: number): Buffer => Buffer.from(payload(run, seq, size), 'latin1');
   const about = { pubsubName: 'pubsub', topic, metadata: {} };
   const one = (seq: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      const request = { ...about, data: data(seq), dataContentType: 'application/json' };
+      const metadata = metadataOf(seq, keys);
+      const request = { ...about, data: data(seq), dataContentType: 'application/json', metadata };
       client.publishEvent(request, (error) => (error ? reject(error) : resolve()));
     });
   const many = (seq: number, count: number): Promise<void> =>
@@ -74,7 +83,7 @@ function grpcSender({ port, topic, run, size, batch }: Load): { send: Send; clos
         entryId: String(index),
         event: data(seq + index),
         contentType: 'application/json',
-        metadata: {},
+        metadata: metadataOf(seq + index, keys),
       }));
       client.bulkPublishEventAlpha1({ ...about, entries }, (error, response) => {
         if (error) return reject(error);

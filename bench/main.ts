@@ -1,7 +1,9 @@
 /** npm run bench: see --help. */
 
-import { type BrokerName, BROKERS } from './broker.ts';
+import { type BrokerName, BROKERS, isKafka } from './broker.ts';
+import { FLOORS } from './floors.ts';
 import { fsyncMs } from './fsync.ts';
+import { closeKafka } from './kafka.ts';
 import type { Load, Loaded } from './load.ts';
 import { type Binary, type Options, readOptions } from './options.ts';
 import { conditions, type Run, summarise, table } from './report.ts';
@@ -18,7 +20,17 @@ async function measureUnit({ messages, size, inFlight }: Options): Promise<Figur
   const load = new Worker<Load, Loaded>('load.ts');
   try {
     const port = await server.ask('listen');
-    const request = { protocol: 'http', port, topic: 'unit', run: 0, size, inFlight, batch: 1, perSecond: 0 } as const;
+    const request = {
+      protocol: 'http',
+      port,
+      topic: 'unit',
+      run: 0,
+      size,
+      inFlight,
+      keys: 0,
+      batch: 1,
+      perSecond: 0,
+    } as const;
     await load.ask({ ...request, messages: Math.ceil(messages / 5) });
     const group = server.process.pid as number;
     const before = groupUsage(group);
@@ -38,18 +50,25 @@ interface Planned {
   readonly binary: Binary;
 }
 
+/** No sidecar at all. */
+const KAFKAJS: Binary = { name: 'kafkajs', path: '' };
+
 /** What a round consists of: the binaries innermost, so that they meet the machine in the same mood. */
 function plan({ brokers, scenarios, binaries }: Options): Planned[] {
   const all = brokers.flatMap((broker) =>
-    scenarios.flatMap((scenario) => binaries.map((binary) => ({ scenario, broker, binary }))),
+    scenarios.flatMap((scenario) => {
+      const beside = isKafka(broker) && FLOORS[scenario] ? [KAFKAJS] : [];
+      return [...binaries, ...beside].map((binary) => ({ scenario, broker, binary }));
+    }),
   );
   return all.filter(({ scenario, broker }) => BROKERS[broker].durable || !SCENARIOS[scenario]?.needsDurable);
 }
 
 async function measure({ scenario, broker, binary }: Planned, options: Options): Promise<Figures> {
   const stage = await Stage.open(binary, broker, options);
+  const run = binary === KAFKAJS ? FLOORS[scenario] : (SCENARIOS[scenario] as Scenario).run;
   try {
-    return await (SCENARIOS[scenario] as Scenario).run(stage);
+    return (await run?.(stage)) ?? {};
   } finally {
     await stage.close();
   }
@@ -59,7 +78,7 @@ async function measure({ scenario, broker, binary }: Planned, options: Options):
 let interrupted = false;
 process.on('SIGINT', () => {
   interrupted = true;
-  void closeAll();
+  void closeAll().then(closeKafka);
 });
 
 async function measureAll(options: Options): Promise<Run[]> {
@@ -101,4 +120,6 @@ try {
 } catch (error) {
   say((error as Error).message);
   process.exitCode = 2;
+} finally {
+  await closeKafka();
 }

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BROKERS, type BrokerName } from './broker.ts';
+import { BROKERS, isKafka, type BrokerName } from './broker.ts';
 import { SCENARIOS } from './scenarios.ts';
 
 export interface Binary {
@@ -21,7 +21,7 @@ export interface Options {
   readonly rounds: number;
   /** Seconds that an idle sidecar is watched, and that paced load lasts. */
   readonly watchSeconds: number;
-  /** host:port of a running Kafka. */
+  /** host:port of a running Kafka; empty for one of our own. */
   readonly kafka: string;
   readonly output: 'table' | 'json';
   readonly verbose: boolean;
@@ -32,6 +32,8 @@ const describe = (table: Readonly<Record<string, { readonly about: string }>>): 
     .map(([name, { about }]) => `  ${name.padEnd(14)} ${about}`)
     .join('\n');
 
+const KAFKAS = Object.keys(BROKERS).filter(isKafka).join();
+
 const HELP = `Measures what a sidecar costs: starts it as a process, loads it, reads its CPU time from the kernel.
 
   npm run bench -- [options]
@@ -39,14 +41,14 @@ const HELP = `Measures what a sidecar costs: starts it as a process, loads it, r
   --bin NAME=PATH       a sidecar to measure: an executable that takes daprd's flags. Again for a second one beside
                         it: the runs alternate, and the table shows the second's CPU against the first's.
                         Default: ours=bin/daprd
-  --broker A,B          default: memory,sqlite
+  --broker A,B          default: memory,sqlite; kafka stands for all of its kinds, with kafkajs alone beside them
   --scenario A,B        default: all
   --messages N, -n      messages of a run (20000)
   --size BYTES          of a message (1024)
   --in-flight N, -c     requests at a time (32)
   --rounds N, -r        runs of everything, of which the table shows the medians (3)
   --quick               one round of 4000 messages, short watches: to see that it works, not to quote
-  --kafka HOST:PORT     where Kafka listens, for --broker kafka (127.0.0.1:9092)
+  --kafka HOST:PORT     where Kafka listens; by default the bench starts one (npm test installs it)
   --output table|json, -o
   --verbose             what the sidecars log, on standard error
   --help, -h
@@ -69,7 +71,7 @@ const FLAGS = {
   'in-flight': { type: 'string', short: 'c', default: '32' },
   rounds: { type: 'string', short: 'r' },
   quick: { type: 'boolean', default: false },
-  kafka: { type: 'string', default: '127.0.0.1:9092' },
+  kafka: { type: 'string', default: '' },
   output: { type: 'string', short: 'o', default: 'table' },
   verbose: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -103,7 +105,7 @@ export function readOptions(argv: string[]): Options | undefined {
   }
   return {
     binaries: (values.bin ?? ['ours=bin/daprd']).map(binary),
-    brokers: names('broker', values.broker, BROKERS),
+    brokers: names('broker', values.broker.replaceAll(/\bkafka\b(?!-)/g, KAFKAS), BROKERS),
     scenarios: names('scenario', values.scenario, SCENARIOS),
     messages: whole('messages', values.messages ?? (values.quick ? '4000' : '20000')),
     size: whole('size', values.size),

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../scripts/ports.ts';
 import type { AppAnswer, AppQuestion } from './app.ts';
-import { BROKERS, type BrokerName, type RunningBroker } from './broker.ts';
+import { BROKERS, keysOf, type BrokerName, type RunningBroker } from './broker.ts';
+import type { FloorAnswer, FloorQuestion } from './kafkajs.ts';
 import type { Load, Loaded } from './load.ts';
 import type { Binary, Options } from './options.ts';
 import { until } from './until.ts';
@@ -28,6 +29,7 @@ export class Stage {
   readonly options: Options;
   private readonly binary: Binary;
   private readonly broker: RunningBroker;
+  private readonly keys: number;
   private readonly folder: string;
   private readonly topic = `bench-${process.pid}-${Date.now()}`;
   private readonly load = new Worker<Load, Loaded>('load.ts');
@@ -35,7 +37,8 @@ export class Stage {
   private sidecar: ChildProcess | undefined;
   private ports = { http: 0, grpc: 0 };
 
-  private constructor(binary: Binary, broker: RunningBroker, folder: string, options: Options) {
+  private constructor(binary: Binary, broker: RunningBroker, keys: number, folder: string, options: Options) {
+    this.keys = keys;
     this.binary = binary;
     this.broker = broker;
     this.folder = folder;
@@ -45,9 +48,10 @@ export class Stage {
 
   static async open(binary: Binary, brokerName: BrokerName, options: Options): Promise<Stage> {
     const folder = mkdtempSync(join(tmpdir(), 'bench-'));
-    const broker = await BROKERS[brokerName].start(folder, options.kafka);
-    const stage = new Stage(binary, broker, folder, options);
+    const broker: RunningBroker = await BROKERS[brokerName].start(folder, options.kafka);
+    const stage = new Stage(binary, broker, keysOf(brokerName), folder, options);
     stage.writeComponent();
+    await broker.createTopic?.(stage.topic);
     return stage;
   }
 
@@ -121,15 +125,36 @@ export class Stage {
 
   /** Publishes; what `wanted` leaves out is one run of the options, as fast as possible. */
   publish(protocol: 'http' | 'grpc', run: number, wanted: Partial<Load> = {}): Promise<Loaded> {
-    const { messages, size, inFlight } = this.options;
+    const { options: { messages, size, inFlight }, keys } = this; // prettier-ignore
     const port = this.ports[protocol];
-    const standard = { protocol, port, topic: this.topic, run, messages, size, inFlight, batch: 1, perSecond: 0 };
+    const standard = { protocol, port, topic: this.topic, run, messages, size, inFlight, keys, batch: 1, perSecond: 0 };
     return this.load.ask({ ...standard, ...wanted });
   }
 
   /** Resolves when the app has `count` different messages of the run. */
   arrived(run: number, count: number, timeoutMs = 60_000): Promise<AppAnswer> {
     return this.app.ask({ ask: 'arrived', run, count, timeoutMs });
+  }
+
+  /** What kafkajs alone takes for the same messages. */
+  async floor(ask: FloorQuestion['ask'], batch: number): Promise<FloorAnswer> {
+    const { messages, size, inFlight } = this.options;
+    const { topic, keys, broker } = this;
+    const worker = new Worker<FloorQuestion, FloorAnswer>('kafkajs.ts');
+    try {
+      return await worker.ask({
+        ask,
+        address: broker.settings['brokers'] ?? '',
+        topic,
+        messages,
+        size,
+        batch,
+        inFlight,
+        keys,
+      });
+    } finally {
+      worker.stop();
+    }
   }
 
   usage(): Usage & { readonly brokerCpuMs: number } {

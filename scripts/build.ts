@@ -17,6 +17,8 @@ import { root } from './run.ts';
 const DIST = join(root, 'dist');
 /** Loaded by whoever uses them, not by every sidecar. */
 const APART = ['undici', 'ioredis', 'koa'];
+/** What imports a package by its inside, which is loaded by as few. */
+const SEAMS = [join(root, 'src/brokers/kafka/kafkajs.ts')];
 const ENTRY_POINTS = [join(root, 'src/dapr.ts'), join(root, 'src/daprd.ts')];
 
 /** src/daprd.ts becomes daprd, src/brokers/sqlite/worker.ts sqlite-worker, a package has its own name. */
@@ -39,6 +41,8 @@ const splitting = (separate: (source: string) => string): Plugin => ({
   setup(pluginBuild) {
     pluginBuild.onResolve({ filter: /./ }, ({ path, kind, importer }) => {
       if (APART.includes(path)) return { path: separate(fileURLToPath(import.meta.resolve(path))), external: true };
+      const seam = SEAMS.find((file) => importer !== '' && join(dirname(importer), path) === file);
+      if (seam !== undefined) return { path: separate(seam), external: true };
       if (kind !== 'dynamic-import') return undefined;
       if (!path.startsWith('.')) return { path, external: true };
       return ENTRY_POINTS.includes(importer)

@@ -26,6 +26,8 @@ export const sdkModules = join(cache, 'javascript', 'node_modules');
 export const sdkPython = join(cache, 'python', 'bin', 'python3');
 export const goProgram = join(cache, 'go', 'program');
 export const javaClassPath = join(cache, 'java', '*');
+/** The jars of Apache Kafka and what it depends on. */
+export const kafkaJars = join(cache, 'kafka', 'jars');
 
 const onPath = (command: string): boolean =>
   (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, command)));
@@ -87,10 +89,25 @@ export const needs = {
       await must('go', ['build', '-C', join(root, 'test/compat/go'), '-o', goProgram, '.']);
     },
   ),
-  java: cached('java', ['test/compat/java/pom.xml'], async (folder) => {
-    if (!onPath('mvn') || !onPath('java')) await aptInstall('maven', 'default-jdk-headless');
+  java: {
+    name: 'Java',
+    present: () => onPath('java') && onPath('mvn'),
+    install: () => aptInstall('default-jdk-headless', 'maven'),
+  },
+  javaSdk: cached('java', ['test/compat/java/pom.xml'], async (folder) => {
     const goals = ['dependency:copy-dependencies', `-DoutputDirectory=${folder}`, '-DincludeScope=runtime'];
     await must('mvn', ['--batch-mode', '--quiet', '--file', 'test/compat/java/pom.xml', ...goals]);
+  }),
+  kafka: cached('kafka', ['test/kafka/pom.xml'], async () => {
+    const place = [`-DoutputDirectory=${kafkaJars}`, '-DincludeScope=runtime'];
+    await must('mvn', [
+      '--quiet',
+      '--batch-mode',
+      '--file',
+      'test/kafka/pom.xml',
+      'dependency:copy-dependencies',
+      ...place,
+    ]);
   }),
 } satisfies Record<string, Need>;
 

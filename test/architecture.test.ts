@@ -35,7 +35,11 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   'memory broker': { files: /^src\/brokers\/memory\//, imports: BROKER, packages: [] },
   'sqlite broker': { files: /^src\/brokers\/sqlite\//, imports: BROKER, packages: ['node:sqlite'] },
   'redis broker': { files: /^src\/brokers\/redis\//, imports: BROKER, packages: ['ioredis'] },
-  'kafka broker': { files: /^src\/brokers\/kafka\//, imports: BROKER, packages: ['kafkajs'] },
+  'kafka broker': {
+    files: /^src\/brokers\/kafka\//,
+    imports: BROKER,
+    packages: ['kafkajs', 'snappyjs', 'lz4js', 'avsc'],
+  },
   'pluggable broker': { files: /^src\/brokers\/pluggable\//, imports: ['gen/', ...BROKER], packages: GRPC },
   channels: { files: /^src\/channels\//, imports: PROTO, packages: ['undici', ...GRPC] },
   config: { files: /^src\/config\//, imports: CORE, packages: ['js-yaml'] },

@@ -58,6 +58,11 @@ export interface PublishFailure {
 export interface SubscribeOptions {
   /** The spec's metadata, for settings a broker takes per subscription. */
   readonly metadata: Readonly<Record<string, string>>;
+  /**
+   * How many messages the handler gathers before it ends any of them; by default 1. A broker that keeps an order hands
+   * out so many together, or a batch would never fill.
+   */
+  readonly batch?: number;
 }
 
 export interface Subscription {

@@ -122,14 +122,15 @@ export class Subscriptions {
   }
 
   private async tryOpen(one: Running, recipient: Recipient): Promise<void> {
-    const { pubsubName, topic, metadata } = one.spec;
+    const { pubsubName, topic, metadata, bulk } = one.spec;
+    const options = { metadata, ...(bulk && { batch: bulk.maxMessages }) };
     const pubsub = this.pubSubs.get(pubsubName);
     if (!pubsub) throw new Error(`pubsub ${pubsubName} is not found`);
     if (!pubsub.scopes.maySubscribe(topic)) {
       throw new Error(`subscription to topic '${topic}' on pubsub '${pubsubName}' is not allowed`);
     }
     const handler = await this.createHandler(one.spec, pubsub, recipient);
-    one.subscription = await pubsub.broker.subscribe(pubsub.topicPrefix + topic, { metadata }, handler);
+    one.subscription = await pubsub.broker.subscribe(pubsub.topicPrefix + topic, options, handler);
     if (!one.cancel.signal.aborted) return;
     await one.subscription.close(AbortSignal.abort()); // it was ended while it opened
     throw new Error('subscriber is closed');

@@ -12,7 +12,7 @@ const java = (role: string): [string, ...string[]] => [
   folderOf('java', 'Client.java'),
   role,
 ];
-const test = testWith('java');
+const test = testWith('javaSdk');
 
 test('what the client of the Java SDK publishes arrives, also by an upgrade to HTTP/2', async (t) => {
   t.timeout(180_000);

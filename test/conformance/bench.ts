@@ -15,6 +15,8 @@ export interface Abilities {
   readonly ordered: boolean;
   /** With a concurrency of 1 a message that waits for its retry holds those behind it. */
   readonly holdsOrder: boolean;
+  /** Messages of a topic are handled by several handlers and members at once, and one that waits lets others pass. */
+  readonly parallel: boolean;
   /** A topic that ends in `*` is a pattern. */
   readonly wildcards: boolean;
   /** A message of this size is refused beside smaller ones that are taken. */

@@ -6,23 +6,27 @@ import { until } from '../_support/until.ts';
 import { NEVER, publish, Recorder, subscribe, SUCCESS, texts, type Declare } from './bench.ts';
 
 export function groups(declare: Declare): void {
-  declare('members of a group share its messages and no two get the same', async (t, bench) => {
-    const brokers = [await bench.open('team', 2), await bench.open('team', 2)];
-    const slowly = (): Promise<Outcome> => new Promise((resolve) => setTimeout(() => resolve(SUCCESS), 3));
-    const members = [new Recorder(slowly), new Recorder(slowly)];
-    for (const [index, broker] of brokers.entries()) await subscribe(broker, 'share', members[index] as Recorder);
-    const all = texts('m', 150);
-    await Promise.all(all.map((content, index) => publish(brokers[index % 2] ?? t.fail(), 'share', content)));
-    await until(
-      () => members[0] && members[1] && members[0].messages.length + members[1].messages.length >= 150,
-      'all came',
-    );
-    t.deepEqual(members.flatMap((member) => member.texts).toSorted(), all.toSorted());
-    t.true(
-      members.every((member) => member.messages.length > 0),
-      'both had some',
-    );
-  });
+  declare(
+    'members of a group share its messages and no two get the same',
+    async (t, bench) => {
+      const brokers = [await bench.open('team', 2), await bench.open('team', 2)];
+      const slowly = (): Promise<Outcome> => new Promise((resolve) => setTimeout(() => resolve(SUCCESS), 3));
+      const members = [new Recorder(slowly), new Recorder(slowly)];
+      for (const [index, broker] of brokers.entries()) await subscribe(broker, 'share', members[index] as Recorder);
+      const all = texts('m', 150);
+      await Promise.all(all.map((content, index) => publish(brokers[index % 2] ?? t.fail(), 'share', content)));
+      await until(
+        () => members[0] && members[1] && members[0].messages.length + members[1].messages.length >= 150,
+        'all came',
+      );
+      t.deepEqual(members.flatMap((member) => member.texts).toSorted(), all.toSorted());
+      t.true(
+        members.every((member) => member.messages.length > 0),
+        'both had some',
+      );
+    },
+    'parallel',
+  );
 
   declare(
     'each group gets every message',

@@ -165,19 +165,23 @@ export function order(declare: Declare): void {
     'holdsOrder',
   );
 
-  declare('a concurrency is used and never exceeded', async (t, bench) => {
-    const broker = await bench.open('consumer', 4);
-    let running = 0;
-    let most = 0;
-    const recorder = new Recorder(async () => {
-      most = Math.max(most, ++running);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      running--;
-      return SUCCESS;
-    });
-    await subscribe(broker, 'wide', recorder);
-    await publish(broker, 'wide', ...texts('m', 60));
-    await until(() => recorder.messages.length === 60, 'all arrived');
-    t.is(most, 4);
-  });
+  declare(
+    'a concurrency is used and never exceeded',
+    async (t, bench) => {
+      const broker = await bench.open('consumer', 4);
+      let running = 0;
+      let most = 0;
+      const recorder = new Recorder(async () => {
+        most = Math.max(most, ++running);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        running--;
+        return SUCCESS;
+      });
+      await subscribe(broker, 'wide', recorder);
+      await publish(broker, 'wide', ...texts('m', 60));
+      await until(() => recorder.messages.length === 60, 'all arrived');
+      t.is(most, 4);
+    },
+    'parallel',
+  );
 }

@@ -109,6 +109,7 @@ export function brokersEnd(declare: Declare): void {
       );
     },
     'shared',
+    'parallel',
   );
 
   declare(

@@ -11,6 +11,7 @@ conform({
     durable: false,
     ordered: true,
     holdsOrder: false,
+    parallel: true,
     wildcards: true,
     refusedBytes: 8 * MiB,
   },

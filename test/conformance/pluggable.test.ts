@@ -20,7 +20,7 @@ test.after.always(async () => {
 conform({
   name: 'pluggable',
   // The component of the tests is shared and durable. Attempts are not: only the sidecar that made them counts them.
-  abilities: { shared: false, durable: false, ordered: true, holdsOrder: false, wildcards: false },
+  abilities: { shared: false, durable: false, ordered: true, holdsOrder: false, parallel: true, wildcards: false },
   open: async (place, consumerId, concurrency) => {
     if (!plugins.has(place)) plugins.set(place, await Plugin.start({ socket: join(folder, `${place}.sock`) }));
     const factory = await pluggableBroker(`pubsub.${place}`, folder);

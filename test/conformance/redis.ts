@@ -30,7 +30,7 @@ export function conformOnRedis(name: string, start: (atEnd: AtEnd) => Promise<De
   };
   conform({
     name,
-    abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, wildcards: false },
+    abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, parallel: true, wildcards: false },
     async open(place, consumerId, concurrency) {
       await empty(place);
       const settings = { ...deployment.settings, concurrency: String(concurrency) };

@@ -119,50 +119,65 @@ export function parking(declare: Declare): void {
     'durable',
   );
 
-  declare('lag, pending and the age of the oldest say how a group stands', async (t, bench) => {
-    const broker = await bench.open('consumer', 2);
-    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-    const recorder = new Recorder(() => gate.then(() => SUCCESS));
-    t.deepEqual(await broker.stats('figures'), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
-    await subscribe(broker, 'figures', recorder);
-    await publish(broker, 'figures', ...texts('m', 7));
-    await until(() => recorder.messages.length === 2, 'two are in hand');
-    await until(async () => (await broker.stats('figures')).oldestUnsettledMs >= 20, 'it grows old');
-    t.like(await broker.stats('figures'), { lag: 5, pending: 2, parked: 0 });
-    open();
-    await until(
-      async () => (await broker.stats('figures')).pending === 0 && recorder.messages.length === 7,
-      'all is settled',
-    );
-    t.deepEqual(await broker.stats('figures'), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
-  });
+  declare(
+    'lag, pending and the age of the oldest say how a group stands',
+    async (t, bench) => {
+      const broker = await bench.open('consumer', 2);
+      const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+      const recorder = new Recorder(() => gate.then(() => SUCCESS));
+      t.deepEqual(await broker.stats('figures'), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
+      await subscribe(broker, 'figures', recorder);
+      await publish(broker, 'figures', ...texts('m', 7));
+      await until(() => recorder.messages.length === 2, 'two are in hand');
+      await until(async () => (await broker.stats('figures')).oldestUnsettledMs >= 20, 'it grows old');
+      t.like(await broker.stats('figures'), { lag: 5, pending: 2, parked: 0 });
+      open();
+      await until(
+        async () => (await broker.stats('figures')).pending === 0 && recorder.messages.length === 7,
+        'all is settled',
+      );
+      t.deepEqual(await broker.stats('figures'), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
+    },
+    'parallel',
+  );
 }
 
 export function neighbours(declare: Declare): void {
-  declare('a slow message does not hold its neighbours', async (t, bench) => {
-    const broker = await bench.open('consumer', 2);
-    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-    const recorder = new Recorder(async (message) => {
-      if (textOf(message) === 'm-0') await gate;
-      return SUCCESS;
-    });
-    await subscribe(broker, 'slow', recorder);
-    await publish(broker, 'slow', ...texts('m', 50));
-    await until(() => recorder.messages.length === 50, 'the others were handled');
-    t.like(await until(async () => (await broker.stats('slow')).pending === 1 && broker.stats('slow'), 'one is left'), {
-      lag: 0,
-    });
-    open();
-    await until(async () => (await broker.stats('slow')).pending === 0, 'all is settled');
-  });
+  declare(
+    'a slow message does not hold its neighbours',
+    async (t, bench) => {
+      const broker = await bench.open('consumer', 2);
+      const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+      const recorder = new Recorder(async (message) => {
+        if (textOf(message) === 'm-0') await gate;
+        return SUCCESS;
+      });
+      await subscribe(broker, 'slow', recorder);
+      await publish(broker, 'slow', ...texts('m', 50));
+      await until(() => recorder.messages.length === 50, 'the others were handled');
+      t.like(
+        await until(async () => (await broker.stats('slow')).pending === 1 && broker.stats('slow'), 'one is left'),
+        {
+          lag: 0,
+        },
+      );
+      open();
+      await until(async () => (await broker.stats('slow')).pending === 0, 'all is settled');
+    },
+    'parallel',
+  );
 
-  declare('a message that fails for ever does not hold its neighbours', async (t, bench) => {
-    const broker = await bench.open('consumer', 2);
-    const recorder = new Recorder((message) => (textOf(message).startsWith('poison') ? retry(20) : SUCCESS));
-    await subscribe(broker, 'poison', recorder);
-    await publish(broker, 'poison', ...texts('poison', 5), ...texts('m', 100));
-    await until(() => recorder.texts.filter((content) => content.startsWith('m-')).length === 100, 'the others came');
-    await until(() => recorder.messages.some(({ attempt }) => attempt > 3), 'poison is tried on');
-    t.is((await broker.stats('poison')).lag, 0);
-  });
+  declare(
+    'a message that fails for ever does not hold its neighbours',
+    async (t, bench) => {
+      const broker = await bench.open('consumer', 2);
+      const recorder = new Recorder((message) => (textOf(message).startsWith('poison') ? retry(20) : SUCCESS));
+      await subscribe(broker, 'poison', recorder);
+      await publish(broker, 'poison', ...texts('poison', 5), ...texts('m', 100));
+      await until(() => recorder.texts.filter((content) => content.startsWith('m-')).length === 100, 'the others came');
+      await until(() => recorder.messages.some(({ attempt }) => attempt > 3), 'poison is tried on');
+      t.is((await broker.stats('poison')).lag, 0);
+    },
+    'parallel',
+  );
 }

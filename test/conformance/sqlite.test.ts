@@ -11,7 +11,7 @@ test.after.always(() => rmSync(home, { recursive: true, force: true }));
 
 conform({
   name: 'sqlite',
-  abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, wildcards: false },
+  abilities: { shared: true, durable: true, ordered: true, holdsOrder: true, parallel: true, wildcards: false },
   open: (place, consumerId, concurrency) =>
     sqliteBroker.open(
       { connectionString: join(home, `${place}.db`), concurrency: String(concurrency) },

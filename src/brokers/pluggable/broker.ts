@@ -19,7 +19,9 @@ export async function pluggableBroker(type: string, folder: string): Promise<Bro
       const { concurrency } = parseSettings(SETTINGS, settings);
       const { PluggableBroker } = await import('./pluggable-broker.ts');
       const broker = new PluggableBroker(socket, settings, concurrency, context);
-      await broker.open();
+      const giveUp = (): void => void broker.close().catch(() => undefined);
+      context.initSignal.addEventListener('abort', giveUp, { once: true });
+      await broker.open().finally(() => context.initSignal.removeEventListener('abort', giveUp));
       return broker;
     },
     describe: describePluggable,

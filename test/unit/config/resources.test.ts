@@ -270,7 +270,7 @@ test('a thousand components in one file load', async (t) => {
 test('the samples of this repository load together', async (t) => {
   const samples = path.join(import.meta.dirname, '../../../components');
   const { names, topics, skipped, lines, subscriptions } = await load([samples]);
-  t.deepEqual(names, ['pubsub-memory', 'pubsub', 'pubsub-redis', 'pubsub-sqlite']);
+  t.deepEqual(names, ['pubsub-kafka', 'pubsub-memory', 'pubsub', 'pubsub-redis', 'pubsub-sqlite']);
   t.deepEqual(topics, ['orders', 'deathStarStatus']);
   t.deepEqual([skipped, lines], [[], []]);
   t.deepEqual(subscriptions[1]?.rules, [{ match: '', path: '/dsstatus' }]);

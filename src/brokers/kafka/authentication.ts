@@ -1,0 +1,48 @@
+/** Who we are towards Kafka: TLS and SASL as kafkajs wants them. */
+
+import { readToken, type TokenSource } from './tokens.ts';
+import type { KafkaSettings } from './settings.ts';
+
+/** Options of `tls.connect`; null for a plain connection. */
+export function tlsOptions(settings: KafkaSettings): object | null {
+  if (!settings.hasTls) return null;
+  return {
+    rejectUnauthorized: !settings.skipVerify,
+    ...(settings.caCert !== '' && { ca: settings.caCert }),
+    ...(settings.clientCert !== '' && { cert: settings.clientCert, key: settings.clientKey }),
+  };
+}
+
+/** What each connection shows; null where the certificate or nothing says who we are. */
+export function saslOptions(settings: KafkaSettings): object | null {
+  const { authType, saslUsername: username, saslPassword: password, saslMechanism } = settings;
+  if (authType === 'password') {
+    const scram = /^SHA-(256|512)$/.exec(saslMechanism)?.[1];
+    return { mechanism: scram === undefined ? 'plain' : `scram-sha-${scram}`, username, password };
+  }
+  if (authType === 'oidc' || authType === 'oidc_private_key_jwt') {
+    const source: TokenSource = {
+      endpoint: settings.oidcTokenEndpoint,
+      clientId: settings.oidcClientID,
+      scopes: settings.oidcScopes.split(',').map((scope) => scope.trim()),
+      ca: settings.caCert,
+      skipVerify: settings.skipVerify,
+      proof:
+        authType === 'oidc'
+          ? { kind: 'secret', secret: settings.oidcClientSecret }
+          : {
+              kind: 'assertion',
+              key: settings.oidcClientAssertionKey,
+              kid: settings.oidcKid,
+              audience: settings.oidcAudience || settings.oidcTokenEndpoint,
+              resource: settings.oidcResource,
+            },
+    };
+    const token = readToken(source);
+    return {
+      mechanism: 'oauthbearer',
+      oauthBearerProvider: async () => ({ value: await token(), extensions: settings.extensions }),
+    };
+  }
+  return null;
+}

@@ -1,0 +1,77 @@
+/** The Fetch request. Its answer keeps the errors of single partitions apart, and the batches as they are. */
+
+import { Reader } from './bytes.ts';
+import type { Cluster } from './cluster.ts';
+import { codecOf } from './compression.ts';
+import type { Link } from './link.ts';
+import { decodeBatches, type InboundRecord } from './record-batch.ts';
+
+/** From which offset a partition is read. */
+export interface Read {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+
+export interface FetchLimits {
+  /** How long the broker may wait until there are `minBytes`. */
+  readonly waitMs: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly partitionBytes: number;
+}
+
+export interface Fetched {
+  readonly topic: string;
+  readonly partition: number;
+  /** As in Kafka's list, 0 for none. */
+  readonly errorCode: number;
+  readonly batches: Buffer;
+}
+
+const READ_UNCOMMITTED = 0;
+
+export function fetch(link: Link, reads: readonly Read[], limits: FetchLimits): Promise<Fetched[]> {
+  const { waitMs: maxWaitTime, minBytes, maxBytes, partitionBytes } = limits;
+  const topics = [...Map.groupBy(reads, ({ topic }) => topic)].map(([topic, some]) => ({
+    topic,
+    partitions: some.map(({ partition, offset }) => {
+      return { partition, fetchOffset: String(offset), maxBytes: partitionBytes };
+    }),
+  }));
+  return link.read('Fetch', { isolationLevel: READ_UNCOMMITTED, maxWaitTime, minBytes, maxBytes, topics }, decode);
+}
+
+/** The first record from `offset` on; undefined where there is none. */
+export async function readOne(
+  cluster: Cluster,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<InboundRecord | undefined> {
+  const leader = (await cluster.layout(topic))[partition] ?? -1;
+  const link = await cluster.node(leader, 'ask');
+  const limits = { waitMs: 1, minBytes: 1, maxBytes: 1, partitionBytes: 1 };
+  const [fetched] = await fetch(link, [{ topic, partition, offset }], limits);
+  if (!fetched || fetched.errorCode !== 0) return undefined;
+  const { records } = await decodeBatches(fetched.batches, offset, codecOf);
+  return records[0];
+}
+
+function decode(bytes: Buffer, version: number): Fetched[] {
+  const reader = new Reader(bytes);
+  reader.int32();
+  if (version >= 7) reader.at += 6;
+  const fetched: Fetched[] = [];
+  reader.list(() => {
+    const topic = reader.text() ?? '';
+    reader.list(() => {
+      const [partition, errorCode] = [reader.int32(), reader.int16()];
+      reader.at += version >= 5 ? 24 : 16;
+      reader.list(() => (reader.at += 16));
+      if (version >= 11) reader.at += 4;
+      fetched.push({ topic, partition, errorCode, batches: reader.block() });
+    });
+  });
+  return fetched;
+}

@@ -1,0 +1,274 @@
+/** Our place in the group: joining, showing signs of life, committing, leaving. */
+
+import { COORDINATOR_LOST, type Cluster } from './cluster.ts';
+import {
+  readAssignment,
+  readSubscription,
+  shareOut,
+  writeAssignment,
+  writeSubscription,
+  type Assignment,
+  type Strategy,
+} from './assignment.ts';
+import { typeOf } from './kafkajs.ts';
+import type { Link } from './link.ts';
+
+export interface MembershipOptions {
+  readonly group: string;
+  readonly strategy: Strategy;
+  readonly sessionTimeoutMs: number;
+  readonly heartbeatMs: number;
+}
+
+/** What a generation of the group gave us. */
+export interface Joined {
+  readonly assignment: Assignment;
+  readonly isLeader: boolean;
+  /** Whether nobody else can have had our partitions since the last one. */
+  readonly isContinuous: boolean;
+}
+
+/** Where the group is with a partition. */
+export interface Committed {
+  readonly topic: string;
+  readonly partition: number;
+  /** -1 where nothing was committed. */
+  readonly offset: number;
+  readonly metadata: string | null;
+}
+
+export interface Commit {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly metadata: string;
+}
+
+/** As long as the Go client gives its members to join. */
+const REBALANCE_MS = 60_000;
+/** Others join or leave at this moment: we have to join again. */
+const REBALANCING = 'REBALANCE_IN_PROGRESS';
+/** The group has gone on without us. */
+const LOST = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
+
+/** Whether an error only says that a group changes. */
+export const isChurn = (error: unknown): boolean => typeOf(error) === REBALANCING || LOST.has(typeOf(error));
+
+/** Whether it says that what was said does not count any more. */
+export const isNotOurs = (error: unknown): boolean => LOST.has(typeOf(error));
+
+interface JoinAnswer {
+  readonly generationId: number;
+  readonly groupProtocol: string;
+  readonly leaderId: string;
+  readonly memberId: string;
+  readonly members: readonly { readonly memberId: string; readonly memberMetadata: Buffer }[];
+}
+
+interface OffsetsAnswer {
+  readonly responses: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { partition: number; offset: string; metadata: string | null; errorCode: number }[];
+  }[];
+}
+
+export class Membership {
+  private readonly cluster: Cluster;
+  private readonly options: MembershipOptions;
+  private memberId = '';
+  private generation = -1;
+  private coordinator: number | undefined;
+  private owned: Assignment = new Map();
+  private heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(cluster: Cluster, options: MembershipOptions) {
+    this.cluster = cluster;
+    this.options = options;
+  }
+
+  get group(): string {
+    return this.options.group;
+  }
+
+  get isMember(): boolean {
+    return this.memberId !== '';
+  }
+
+  /** Joins, or joins again. Rejects when the group cannot be reached or refuses us. */
+  async join(topics: readonly string[]): Promise<Joined> {
+    this.stopHeartbeat();
+    const { strategy, group } = this.options;
+    const before = this.generation;
+    try {
+      const answer = await this.askToJoin(topics);
+      const isLeader = answer.leaderId === answer.memberId;
+      const shares = isLeader ? await this.share(answer) : [];
+      const { memberAssignment } = await this.ask<{ memberAssignment: Buffer }>('SyncGroup', {
+        groupId: group,
+        generationId: answer.generationId,
+        memberId: this.memberId,
+        groupAssignment: shares,
+      });
+      this.generation = answer.generationId;
+      this.owned = readAssignment(memberAssignment);
+      return { assignment: this.owned, isLeader, isContinuous: before >= 0 && this.generation === before + 1 };
+    } catch (error) {
+      this.sawFailure(error);
+      if (typeOf(error) === 'INCONSISTENT_GROUP_PROTOCOL') {
+        const message = `group ${group} shares out partitions in another way than ${strategy}`;
+        throw Object.assign(new Error(message, { cause: error }), { retriable: false });
+      }
+      throw error;
+    }
+  }
+
+  /** Shows that we live; calls `onEnd` once when the session is over, with whether our partitions are lost. */
+  keepAlive(onEnd: (isLost: boolean) => void): void {
+    this.stopHeartbeat();
+    let isBeating = false;
+    this.heartbeat = setInterval(() => {
+      if (isBeating) return;
+      isBeating = true;
+      const args = { groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId };
+      this.ask('Heartbeat', args)
+        .catch((error: unknown) => {
+          this.sawFailure(error);
+          const isLost = LOST.has(typeOf(error));
+          if (!isLost && typeOf(error) !== REBALANCING) return;
+          this.stopHeartbeat();
+          onEnd(isLost);
+        })
+        .finally(() => (isBeating = false));
+    }, this.options.heartbeatMs);
+  }
+
+  /** Rejects when the group does not take it, because it is not ours to say any more. */
+  async commit(commits: readonly Commit[]): Promise<void> {
+    if (commits.length === 0) return;
+    const topics = [...Map.groupBy(commits, ({ topic }) => topic)].map(([topic, partitions]) => ({
+      topic,
+      partitions: partitions.map(({ partition, offset, metadata }) => ({
+        partition,
+        offset: String(offset),
+        metadata,
+      })),
+    }));
+    const { group: groupId } = this.options;
+    try {
+      // Not on the connection of the group, which may wait for others to join.
+      const link = await this.link('ask');
+      await link.ask('OffsetCommit', { groupId, groupGenerationId: this.generation, memberId: this.memberId, topics });
+    } catch (error) {
+      this.sawFailure(error, false);
+      throw error;
+    }
+  }
+
+  /** Where the group is, of the partitions of the topics. */
+  async committed(topics: ReadonlyMap<string, number>): Promise<Committed[]> {
+    const args = {
+      groupId: this.options.group,
+      topics: [...topics].map(([topic, count]) => ({
+        topic,
+        partitions: Array.from({ length: count }, (_, partition) => ({ partition })),
+      })),
+    };
+    const link = await this.link('ask');
+    const { responses } = await link.ask<OffsetsAnswer>('OffsetFetch', args).catch((error: unknown) => {
+      this.sawFailure(error, false);
+      throw error;
+    });
+    return responses.flatMap(({ topic, partitions }) =>
+      partitions.map(({ partition, offset, metadata }) => ({ topic, partition, offset: Number(offset), metadata })),
+    );
+  }
+
+  /** Gives our partitions to the others at once. Never rejects: without it they wait for the session to run out. */
+  async leave(): Promise<void> {
+    this.stopHeartbeat();
+    const { memberId } = this;
+    this.forget();
+    if (memberId === '') return;
+    try {
+      // Not on the connection of the group, which may wait for others to join.
+      const link = await this.link('ask');
+      await link.ask('LeaveGroup', { groupId: this.options.group, memberId });
+    } catch {
+      // The session runs out.
+    }
+  }
+
+  stopHeartbeat(): void {
+    clearInterval(this.heartbeat);
+    this.heartbeat = undefined;
+  }
+
+  private forget(): void {
+    this.memberId = '';
+    this.generation = -1;
+  }
+
+  private async askToJoin(topics: readonly string[]): Promise<JoinAnswer> {
+    const { group, strategy, sessionTimeoutMs } = this.options;
+    const metadata = writeSubscription(topics, strategy, this.owned, this.generation);
+    const args = {
+      groupId: group,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: REBALANCE_MS,
+      protocolType: 'consumer',
+      groupProtocols: [{ name: strategy, metadata }],
+    };
+    const join = (memberId: string): Promise<JoinAnswer> => this.ask('JoinGroup', { ...args, memberId });
+    const answer = await join(this.memberId).catch((error: unknown) => {
+      if (typeOf(error) !== 'MEMBER_ID_REQUIRED') throw error;
+      this.memberId = (error as { memberId: string }).memberId;
+      return join(this.memberId);
+    });
+    this.memberId = answer.memberId;
+    return answer;
+  }
+
+  /** What everybody gets, as the leader sees it. */
+  private async share({
+    members,
+    groupProtocol,
+  }: JoinAnswer): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
+    const all = members.map(({ memberId, memberMetadata }) => readSubscription(memberId, memberMetadata));
+    const topics = [...new Set(all.flatMap((member) => member.topics))];
+    const counts = new Map<string, number>();
+    for (const topic of topics) {
+      const layout = await this.cluster.existing(topic).catch(() => undefined);
+      counts.set(topic, layout?.length ?? 0);
+    }
+    const shares = shareOut(groupProtocol as Strategy, all, counts);
+    return [...shares].map(([memberId, share]) => ({ memberId, memberAssignment: writeAssignment(share) }));
+  }
+
+  /** `endsSession`: a commit that is refused tells less than a heartbeat. */
+  private sawFailure(error: unknown, endsSession = true): void {
+    const type = typeOf(error);
+    if (COORDINATOR_LOST.has(type) || type === '' || type.startsWith('KafkaJS') || type === 'Error') {
+      this.coordinator = undefined;
+    }
+    if (endsSession && LOST.has(type)) this.forget();
+  }
+
+  private async ask<T>(api: string, args: object): Promise<T> {
+    return (await this.link('group')).ask<T>(api, args);
+  }
+
+  private async link(purpose: 'group' | 'ask'): Promise<Link> {
+    this.coordinator ??= await this.findCoordinator();
+    return this.cluster.node(this.coordinator, purpose);
+  }
+
+  private async findCoordinator(): Promise<number> {
+    const link = await this.cluster.any();
+    const { coordinator } = await link.ask<{ coordinator: { nodeId: number; host: string; port: number } }>(
+      'GroupCoordinator',
+      { groupId: this.options.group, coordinatorType: 0 },
+    );
+    this.cluster.meet(coordinator.nodeId, coordinator);
+    return coordinator.nodeId;
+  }
+}

@@ -1,0 +1,189 @@
+/** A real Kafka broker: one process in KRaft mode, on free ports, in a directory of its own. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync, mkdtempSync, openSync, closeSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Kafka, logLevel } from 'kafkajs';
+import { kafkaJars } from '../../scripts/needs.ts';
+import { freePort, type AtEnd } from './redis.ts';
+import { until } from './until.ts';
+
+const START_MS = 60_000;
+/** One gigabyte for a broker would be its default; two run at once in CI. */
+const JVM = ['-Xmx400m', '-Xms128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
+
+export interface KafkaOptions {
+  /** Lines of server.properties, in place of those below. */
+  readonly properties?: Readonly<Record<string, string>>;
+  /** Further listeners: their names and security protocols. */
+  readonly listeners?: Readonly<Record<string, 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'>>;
+  /** Users of SCRAM that are there from the start, as `kafka-storage --add-scram` wants them. */
+  readonly scram?: readonly string[];
+}
+
+/** One broker that can be killed, stopped and started again on its port, with its data. */
+export class KafkaServer {
+  readonly port: number;
+  readonly directory: string;
+  private readonly options: KafkaOptions;
+  private readonly controllerPort: number;
+  /** Of the further listeners. */
+  private readonly ports = new Map<string, number>();
+  private child: ChildProcess | undefined;
+
+  private constructor(port: number, controllerPort: number, options: KafkaOptions) {
+    this.port = port;
+    this.controllerPort = controllerPort;
+    this.options = options;
+    this.directory = mkdtempSync(join(tmpdir(), 'kafka-test-'));
+  }
+
+  /** Starts one and ends it with the test. */
+  static async start(atEnd: AtEnd, options: KafkaOptions = {}): Promise<KafkaServer> {
+    const server = new KafkaServer(await freePort(), await freePort(), options);
+    atEnd(() => server.end());
+    for (const name of Object.keys(options.listeners ?? {})) server.ports.set(name, await freePort());
+    await server.format();
+    await server.start();
+    return server;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  /** Where one of the further listeners is. */
+  addressOf(listener: string): string {
+    return `127.0.0.1:${this.ports.get(listener)}`;
+  }
+
+  /** The same server again, after it was killed. */
+  async start(): Promise<void> {
+    this.child = this.java('server.log', 'kafka.Kafka', [join(this.directory, 'server.properties')]);
+    await until(() => this.answers(), `kafka on port ${this.port} answers`, START_MS);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child?.kill(name);
+  }
+
+  /** Ends it without a chance to tidy up. */
+  async kill(): Promise<void> {
+    const { child } = this;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGCONT');
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** An independent client. */
+  client(): Kafka {
+    return new Kafka({
+      brokers: [this.address],
+      clientId: 'test',
+      logLevel: logLevel.NOTHING,
+    });
+  }
+
+  async createTopic(topic: string, numPartitions: number): Promise<void> {
+    const admin = this.client().admin();
+    await admin.connect();
+    // Its own way to wait for leaders fails where the topic is not known to the broker yet.
+    await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: false });
+    await until(
+      () =>
+        admin.fetchTopicMetadata({ topics: [topic] }).then(
+          ({ topics }) => topics[0]?.partitions.filter(({ leader }) => leader >= 0).length === numPartitions,
+          () => false,
+        ),
+      `topic ${topic} is there`,
+    );
+    await admin.disconnect();
+  }
+
+  private async format(): Promise<void> {
+    const properties = {
+      'process.roles': 'broker,controller',
+      'node.id': '1',
+      'controller.quorum.voters': `1@127.0.0.1:${this.controllerPort}`,
+      listeners: [
+        `PLAINTEXT://${this.address},CONTROLLER://127.0.0.1:${this.controllerPort}`,
+        ...[...this.ports.keys()].map((name) => `${name}://${this.addressOf(name)}`),
+      ].join(),
+      'listener.security.protocol.map': Object.entries({
+        PLAINTEXT: 'PLAINTEXT',
+        CONTROLLER: 'PLAINTEXT',
+        ...this.options.listeners,
+      })
+        .map(([name, protocol]) => `${name}:${protocol}`)
+        .join(),
+      'inter.broker.listener.name': 'PLAINTEXT',
+      'controller.listener.names': 'CONTROLLER',
+      'log.dirs': join(this.directory, 'data'),
+      'offsets.topic.replication.factor': '1',
+      'offsets.topic.num.partitions': '3',
+      'transaction.state.log.replication.factor': '1',
+      'transaction.state.log.min.isr': '1',
+      'group.initial.rebalance.delay.ms': '0',
+      'group.min.session.timeout.ms': '1000',
+      'message.max.bytes': '8388608',
+      'log.cleaner.enable': 'false',
+      // A broker that was killed is one again as soon as it is back.
+      'broker.session.timeout.ms': '1500',
+      'broker.heartbeat.interval.ms': '300',
+      ...this.options.properties,
+    };
+    const text = Object.entries(properties).map(([name, value]) => `${name}=${value.replaceAll('\n', '\\\n')}\n`);
+    const file = join(this.directory, 'server.properties');
+    writeFileSync(file, text.join('').replaceAll('{port}', String(this.port)));
+    const users = (this.options.scram ?? []).flatMap((user) => ['--add-scram', user]);
+    const id = 'MkU3OEVBNTcwNTJENDM2Qg';
+    const child = this.java('format.log', 'kafka.tools.StorageTool', ['format', '-t', id, '-c', file, ...users]);
+    const code = await new Promise((resolve) => child.once('exit', resolve));
+    if (code !== 0) throw new Error(`formatting failed:\n${readFileSync(join(this.directory, 'format.log'), 'utf8')}`);
+  }
+
+  private java(log: string, main: string, args: readonly string[]): ChildProcess {
+    const out = openSync(join(this.directory, log), 'a');
+    // A process group of its own: the bench adds up its CPU, and a Ctrl-C is ours to handle.
+    const child = spawn('java', [...JVM, '-cp', join(kafkaJars, '*'), main, ...args], {
+      stdio: ['ignore', out, out],
+      detached: true,
+      cwd: this.directory,
+    });
+    closeSync(out);
+    return child;
+  }
+
+  private async answers(): Promise<boolean> {
+    if (this.child?.exitCode != null) {
+      throw new Error(`kafka ended:\n${readFileSync(join(this.directory, 'server.log'), 'utf8').slice(-4000)}`);
+    }
+    const admin = new Kafka({
+      brokers: [this.address],
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 0 },
+      connectionTimeout: 1000,
+    }).admin();
+    try {
+      await admin.connect();
+      const { brokers } = await admin.describeCluster();
+      return brokers.length > 0;
+    } catch {
+      return false;
+    } finally {
+      await admin.disconnect().catch(() => undefined);
+    }
+  }
+
+  private async end(): Promise<void> {
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+}

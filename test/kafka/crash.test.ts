@@ -1,0 +1,183 @@
+/** Sidecars and brokers that are killed, members that come and go; an auditor compares what was said with what was done. */
+
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import test from 'ava';
+import { publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf } from '../conformance/bench.ts';
+import { BrokerProcess } from '../conformance/processes.ts';
+import { temporaryDirectory } from '../_support/daprd.ts';
+import { KafkaServer } from '../_support/kafka.ts';
+import { until } from '../_support/until.ts';
+import { audit } from './_audit.ts';
+import { openSite, QUICK } from './_site.ts';
+
+const ends: (() => Promise<void>)[] = [];
+let server: KafkaServer;
+test.before(async () => {
+  server = await KafkaServer.start((end) => ends.push(end), { properties: { 'num.partitions': '4' } });
+});
+test.after.always(() => Promise.all(ends.map((end) => end())));
+
+const linesOf = (directory: string, name: string): string[] => {
+  const path = join(directory, name);
+  return existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : [];
+};
+
+test.serial(
+  'twenty kills of a sidecar and three of the broker under load lose nothing and keep the order of keys',
+  async (t) => {
+    t.timeout(180_000);
+    const settings = { ...QUICK, brokers: server.address, readTimeout: '3s' };
+    const directory = await temporaryDirectory(t);
+    const script = join(import.meta.dirname, '_audited-process.ts');
+    for (let round = 0; round < 20; round++) {
+      const audited = { settings, topic: 'storm', directory, prefix: `r${round}`, perSecond: 600, keys: 20 };
+      const child = fork(script, [JSON.stringify(audited)]);
+      const exited = once(child, 'exit');
+      t.teardown(() => void child.kill('SIGKILL'));
+      const grows = (name: string, by: number): Promise<unknown> => {
+        const before = linesOf(directory, name).length;
+        return until(() => linesOf(directory, name).length >= before + by, `more is ${name}`, 30_000);
+      };
+      await grows('acknowledged', 50);
+      if (round % 3 !== 2) await grows('handled', 20 + Math.random() * 300);
+      if (round % 7 === 6) {
+        await server.kill();
+        await server.start();
+        await grows('acknowledged', 50);
+      }
+      child.kill('SIGKILL');
+      await exited;
+    }
+    const { broker } = await openSite(t, settings);
+    const recorder = new Recorder();
+    await subscribe(broker, 'storm', recorder);
+    await until(async () => {
+    const { lag, pending } = await broker.stats('storm');
+    return lag + pending === 0;
+  }, 'everything is settled', 30_000); // prettier-ignore
+    const handled = [...linesOf(directory, 'handled'), ...recorder.texts];
+    const acknowledged = linesOf(directory, 'acknowledged');
+    audit(t, { tried: linesOf(directory, 'tried'), acknowledged, handled });
+    t.true(acknowledged.length > 20 * 50);
+  },
+);
+
+test.serial(
+  'members that join and leave while retries are pending lose nothing and keep the order of keys',
+  async (t) => {
+    t.timeout(120_000);
+    const settings = { brokers: server.address };
+    const { broker: publisher } = await openSite(t, settings, 'publisher');
+    const [tried, acknowledged, handled]: [string[], string[], string[]] = [[], [], []];
+    let running = true;
+    const publishing = (async () => {
+      for (let next = 0; running; next++) {
+        const key = `key-${next % 30}`;
+        const content = `${key} ${next}`;
+        tried.push(content);
+        void publisher.publish('coming', [{ ...text(content), metadata: { partitionKey: key } }]).then((failures) => {
+          if (failures.length === 0) acknowledged.push(content);
+        });
+        await wait(2);
+      }
+    })();
+    const member = async (): Promise<() => Promise<void>> => {
+      const { broker } = await openSite(t, settings);
+      const recorder = new Recorder(async (message) => {
+        if (Math.random() < 0.1) return retry(100 + Math.random() * 200);
+        await wait(Math.random() * 5);
+        handled.push(textOf(message));
+        return SUCCESS;
+      });
+      const subscription = await subscribe(broker, 'coming', recorder);
+      return async () => {
+        await subscription.close(AbortSignal.timeout(Math.round(Math.random() * 50)));
+        await broker.close();
+      };
+    };
+    const keeper = await member();
+    for (let round = 0; round < 6; round++) {
+      const second = await member();
+      await wait(200);
+      const third = await member();
+      await wait(300);
+      await second();
+      await wait(200);
+      await third();
+    }
+    running = false;
+    await publishing;
+    await until(async () => {
+    const { lag, pending } = await (await openSite(t, settings)).broker.stats('coming');
+    return lag + pending === 0 && acknowledged.length === tried.length;
+  }, 'everything is settled', 30_000); // prettier-ignore
+    await keeper();
+    audit(t, { tried, acknowledged, handled });
+    t.true(acknowledged.length > 500);
+  },
+);
+
+test.serial('a broker that hangs fails publishes in time, and afterwards everything goes on', async (t) => {
+  const settings = { brokers: server.address, readTimeout: '1s', producerRetryMax: '0' };
+  const [{ broker, lines }, { broker: publisher }] = [
+    await openSite(t, settings),
+    await openSite(t, settings, 'other'),
+  ];
+  const recorder = new Recorder();
+  await subscribe(broker, 'hanging', recorder);
+  await publish(publisher, 'hanging', 'before');
+  await until(() => recorder.messages.length === 1, 'it arrived');
+  server.signal('SIGSTOP');
+  const began = performance.now();
+  await t.throwsAsync(publish(publisher, 'hanging', 'lost or not'), { message: /no answer to Produce within 1000 ms/ });
+  t.true(performance.now() - began < 3000);
+  await t.throwsAsync(broker.ping());
+  await wait(2000);
+  server.signal('SIGCONT');
+  await until(() => publish(publisher, 'hanging', 'after').then(() => true, () => false), 'it can be published again'); // prettier-ignore
+  await until(() => recorder.texts.includes('after'), 'it arrived', 20_000);
+  const different = new Set(recorder.texts.filter((content) => content !== 'lost or not'));
+  t.deepEqual([...different], ['before', 'after']);
+  t.true(lines.length < 20, lines.join('\n'));
+});
+
+test.serial('what a killed process had in hand its sibling takes when the session is over', async (t) => {
+  const settings = { ...QUICK, brokers: server.address, ordering: 'none' };
+  const { broker } = await openSite(t, settings);
+  const victim = await BrokerProcess.start({ type: 'pubsub.kafka', settings, consumerId: 'team', home: '' });
+  t.teardown(() => victim.kill());
+  await victim.subscribe('victim', { hold: true });
+  await publish(broker, 'victim', ...texts('m', 5));
+  await victim.until('delivered', 5);
+  const recorder = new Recorder();
+  const subscribing = subscribe(broker, 'victim', recorder);
+  await victim.kill();
+  await subscribing;
+  await until(() => recorder.messages.length === 5, 'the sibling handles them', 6000);
+  t.deepEqual(recorder.texts.toSorted(), texts('m', 5));
+});
+
+test.serial('a process that hangs loses its partitions, and is told so when it goes on', async (t) => {
+  const settings = { ...QUICK, brokers: server.address };
+  const { broker } = await openSite(t, settings);
+  const hanging = await BrokerProcess.start({ type: 'pubsub.kafka', settings, consumerId: 'team', home: '' });
+  t.teardown(() => hanging.kill());
+  await hanging.subscribe('hang', { hold: true });
+  await publish(broker, 'hang', 'x');
+  await hanging.until('delivered');
+  hanging.signal('SIGSTOP');
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const recorder = new Recorder(() => gate.then(() => retry(Infinity)));
+  await subscribe(broker, 'hang', recorder);
+  await until(() => recorder.messages.length === 1, 'the sibling has it');
+  hanging.signal('SIGCONT');
+  await hanging.until('aborted');
+  t.deepEqual(hanging.texts('aborted'), ['x']);
+  open();
+  await hanging.kill();
+  await until(async () => (await broker.stats('hang')).parked === 1, 'the outcome of the sibling counts');
+});
