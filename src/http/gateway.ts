@@ -226,7 +226,7 @@ function refuse(response: ServerResponse, thrown: unknown): void {
   answer(response, error.row.http, bodyOf(error));
 }
 
-/** Not by the method of that name, which answers over HTTP/2 do not have. */
+/** One by one: answers over HTTP/2 have neither `setHeaders` nor a `setHeader` that gives the answer back. */
 function setHeaders(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
 }
@@ -235,6 +235,6 @@ function setHeaders(response: ServerResponse, headers: Readonly<Record<string, s
 function answer(response: ServerResponse, status: number, body: string, type = 'application/json'): void {
   if (response.headersSent || response.destroyed) return;
   if (!response.req.complete && response.req.httpVersionMajor < 2) response.setHeader('connection', 'close');
-  response.setHeader('content-type', type).setHeader('content-length', Buffer.byteLength(body));
+  setHeaders(response, { 'content-type': type, 'content-length': String(Buffer.byteLength(body)) });
   response.writeHead(status).end(body);
 }
