@@ -1,7 +1,7 @@
 import { sleep } from '../../lib/sleep.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { StreamGroup } from './stream-group.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 /** How long an acknowledgement waits for company. A kill in between costs a second delivery, never a message. */
 const GATHER_MS = 5;

@@ -2,7 +2,7 @@ import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { Client } from './servers.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 /** The client for everything but blocking reads. Lost, it is replaced; what was on its way then has failed. */
 export class Connection {

@@ -4,7 +4,7 @@ import { sleep } from '../../lib/sleep.ts';
 import { messageOf } from '../../core/errors.ts';
 import type { RawEntry } from './entry.ts';
 import { hangUp } from './servers.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 /** A topic to read. */
 export interface Source {

@@ -20,7 +20,7 @@ import { besideReader, connect, connectReader, shardOf } from './servers.ts';
 import { SETTINGS, type RedisSettings } from './settings.ts';
 import { groupStats } from './stats.ts';
 import { StreamGroup } from './stream-group.ts';
-import { Teller } from './teller.ts';
+import { Teller } from '../../lib/teller.ts';
 import { Topic, type TopicOptions } from './topic.ts';
 
 const MAX_BLOCK_MS = 2000;
@@ -49,7 +49,7 @@ export class RedisBroker implements Broker {
     this.settings = settings;
     this.group = consumerId;
     this.names = new ConsumerNames(consumerId);
-    this.teller = new Teller(log, settings.redisHost);
+    this.teller = new Teller(log, `redis at ${settings.redisHost}`);
     const { redisMinRetryInterval: initialMs, redisMaxRetryInterval: maxMs } = settings;
     this.backoff = { initialMs: Math.max(1, initialMs), factor: 2, maxMs, jitter: 0.2 };
     this.connection = new Connection((signal) => connect(settings, this.names.own, signal), this.backoff, this.teller);

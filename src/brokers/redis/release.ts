@@ -5,7 +5,7 @@ import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
 import { untouchedMs } from './leases.ts';
 import { CLAIMABLE_MS, type StreamGroup } from './stream-group.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 const BATCH = 500;
 /** Waiting times are rounded up to this, so that many entries go together. */

@@ -3,7 +3,7 @@ import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
 import { examine, untouchedMs } from './leases.ts';
 import type { StreamGroup } from './stream-group.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 const FAILED_MS = 250;
 

@@ -7,7 +7,7 @@
 import { isGone, isOurs, type ConsumerNames } from './consumer-name.ts';
 import type { Hand } from './hand.ts';
 import { CLAIMABLE_MS, type ConsumerInfo, type PendingEntry, type StreamGroup } from './stream-group.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 const PAGE = 100;
 /** How long a consumer that owns nothing stays in the list, when it cannot be told whether it has ended. */

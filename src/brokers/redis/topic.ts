@@ -12,7 +12,7 @@ import { release } from './release.ts';
 import { Retries } from './retries.ts';
 import type { StreamGroup } from './stream-group.ts';
 import { Sweep } from './sweep.ts';
-import type { Teller } from './teller.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 /** Who is alone in the group looks only every so many times. */
 const LOOKS_ALONE = 3;
