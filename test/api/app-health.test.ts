@@ -88,7 +88,7 @@ test('a blocked shutdown ends when the app reports unhealthy, and the API works 
   t.is((await publish(daprd, 'h', '1')).status, 204);
   app.healthy = false;
   t.is(await stopped, 0);
-  t.true(daprd.log().includes('App reported unhealthy, entering shutdown...'));
+  t.true(await until(() => daprd.log().includes('App reported unhealthy, entering shutdown...'), 'it is logged'));
   t.is(app.received, 0);
 });
 
@@ -98,5 +98,7 @@ test('a blocked shutdown ends when its time is up', async (t) => {
   const daprd = await start(t, app.port, ['--dapr-block-shutdown-duration', '1s']);
   await until(() => daprd.log().includes('app is subscribed'), 'it is subscribed');
   t.is(await daprd.stop(), 0);
-  t.true(daprd.log().includes('Block shutdown period expired, entering shutdown...'));
+  t.true(
+    await until(() => daprd.log().includes('Block shutdown period expired, entering shutdown...'), 'it is logged'),
+  );
 });

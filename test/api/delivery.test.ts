@@ -128,7 +128,7 @@ test('a dead letter that cannot be written leaves the event where it is', async 
   const daprd = await startDaprd(t, { appPort: app.port, resources: { 'p.yaml': scoped } });
   await publish(daprd, 'work', '1');
   await until(() => app.received.length === 2, 'it comes again');
-  t.true(daprd.log().includes('error sending message to dead letter'));
+  t.true(await until(() => daprd.log().includes('error sending message to dead letter'), 'it is logged'));
 });
 
 test('an expired event is not delivered, and goes to the dead-letter topic where there is one', async (t) => {
@@ -233,7 +233,7 @@ test('a stop waits for the event in hand and settles it', async (t) => {
   await until(() => daprd.log().includes('Dapr is shutting down'), 'the stop begins');
   release();
   t.is(await stopped, 0);
-  t.true(daprd.log().includes('Daprd shutdown gracefully'));
+  t.true(await until(() => daprd.log().includes('Daprd shutdown gracefully'), 'it is logged'));
 });
 
 test('an app that never answers costs the grace period, then the exit code is 1', async (t) => {
@@ -243,7 +243,7 @@ test('an app that never answers costs the grace period, then the exit code is 1'
   await publish(daprd, 'hang', '1');
   await until(() => app.received.length === 1, 'it arrives');
   t.is(await daprd.stop(), 1);
-  t.true(daprd.log().includes('Graceful shutdown timeout exceeded, forcing shutdown'));
+  t.true(await until(() => daprd.log().includes('Graceful shutdown timeout exceeded'), 'it is logged'));
 });
 
 test('never more events in hand than the app allows', async (t) => {

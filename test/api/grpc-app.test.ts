@@ -162,5 +162,5 @@ test('a bulk subscription falls back to the older name of the method', async (t)
   await until(() => app.batches.length === 1, 'it arrives');
   const [entry] = app.batches[0]?.entries ?? [];
   t.deepEqual(entry?.event?.$case === 'bytes' && Buffer.from(entry.event.value), Buffer.from([1, 2]));
-  t.true(daprd.log().includes('falling back to OnBulkTopicEventAlpha1'));
+  t.true(await until(() => daprd.log().includes('falling back to OnBulkTopicEventAlpha1'), 'it is logged'));
 });

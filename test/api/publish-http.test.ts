@@ -202,8 +202,8 @@ test('the shutdown endpoint answers, then stops the sidecar with exit code 0', a
   const daprd = await startDaprd(t);
   t.is((await fetch(`${daprd.http}/v1.0/shutdown`, { method: 'POST' })).status, 204);
   t.is(await daprd.stop('SIGCONT'), 0);
-  t.true(daprd.log().includes('Shutdown requested via API'));
-  t.true(daprd.log().includes('Daprd shutdown gracefully'));
+  t.true(await until(() => daprd.log().includes('Shutdown requested via API'), 'it is logged'));
+  t.true(await until(() => daprd.log().includes('Daprd shutdown gracefully'), 'it is logged'));
 });
 
 test('a forced shutdown ends at once with exit code 1', async (t) => {

@@ -196,7 +196,12 @@ test('Zipkin gets spans, the log too', async (t) => {
   await until(() => collector.spans.length === 1, 'it is exported');
   t.like(collector.spans[0], { name: '/v1.0/publish/pubsub/x', traceId: TRACE, parentSpanId: 'b7ad6b7169203331' });
   t.like(collector.spans[0]?.resource, { serviceName: 'app' });
-  t.regex(daprd.log(), new RegExp(`msg="Span: /v1.0/publish/pubsub/x".*traceId=${TRACE}`));
+  t.true(
+    await until(
+      () => new RegExp(`msg="Span: /v1.0/publish/pubsub/x".*traceId=${TRACE}`).test(daprd.log()),
+      'it is logged',
+    ),
+  );
 });
 
 test('what is sampled is said by the caller, and of new traces by the rate', async (t) => {
@@ -214,7 +219,12 @@ test('what is sampled is said by the caller, and of new traces by the rate', asy
     collector.spans.map(({ name }) => name),
     ['/v1.0/publish/pubsub/sampled'],
   );
-  t.true(daprd.log().includes('Dapr trace sampler initialized: ParentBased{root:TraceIDRatioBased{0.000001}'));
+  t.true(
+    await until(
+      () => daprd.log().includes('Dapr trace sampler initialized: ParentBased{root:TraceIDRatioBased{0.000001}'),
+      'it is logged',
+    ),
+  );
 
   const off = await sidecar(t, rate('0'));
   const silent = await publishTraced(off, 'x');

@@ -45,10 +45,10 @@ test('every listener accepts connections, also beside a gRPC app that is said to
   const app = await startParityApp(t, 'grpc', []);
   const sidecar = await startSidecar(t, { appPort: app.port, protocol: 'http' });
   for (const [name, port] of Object.entries(sidecar.ports)) t.true(await accepts(port), name);
-  t.true(sidecar.log().includes(`application discovered on port ${app.port}`));
+  t.true(await until(() => sidecar.log().includes(`application discovered on port ${app.port}`), 'it is logged'));
   t.false(sidecar.log().includes('waiting for application to listen on port'));
   t.is(await sidecar.stop(), 0);
-  t.true(sidecar.log().includes('Daprd shutdown gracefully'));
+  t.true(await until(() => sidecar.log().includes('Daprd shutdown gracefully'), 'it is logged'));
 });
 
 test('metadata is the same on the API and on the public port', async (t) => {
@@ -94,7 +94,7 @@ test('--disable-init-endpoints=config leaves the configuration of the app unaske
   const app = await startHttpApp({ subscribe: [] });
   t.teardown(() => app.close());
   const sidecar = await startSidecar(t, { appPort: app.port, args: ['--disable-init-endpoints=config'] });
-  t.true(sidecar.log().includes('Skipping programmatic dapr configuration loading'));
+  t.true(await until(() => sidecar.log().includes('Skipping programmatic dapr configuration loading'), 'it is logged'));
   t.deepEqual(app.asked, ['GET /dapr/subscribe']);
 });
 
@@ -146,7 +146,7 @@ test('a bad Resiliency is told of and the sidecar starts', async (t) => {
   const retries = { pubsub: { policy: 'constant', duration: '1s', maxRetries: 3, matching } };
   const file = [memory('pubsub'), resiliency('myresiliency', { policies: { retries } })];
   const sidecar = await startSidecar(t, { resources: { 'a.yaml': file } });
-  t.true(sidecar.log().includes('Could not read resiliency policy myresiliency'));
+  t.true(await until(() => sidecar.log().includes('Could not read resiliency policy myresiliency'), 'it is logged'));
   t.is(await sidecar.publish('a', 1), 204);
 });
 
@@ -154,7 +154,12 @@ test('a component of a type that is none is fatal', async (t) => {
   const document = { ...memory('myworkflow'), spec: { type: 'workflow.dapr', version: 'v1' } };
   const sidecar = await startSidecar(t, { resources: { 'a.yaml': document }, ready: false });
   t.is(await sidecar.exited, 1);
-  t.true(sidecar.log().includes('process component myworkflow error: incorrect type workflow.dapr'));
+  t.true(
+    await until(
+      () => sidecar.log().includes('process component myworkflow error: incorrect type workflow.dapr'),
+      'it is logged',
+    ),
+  );
 });
 
 test('a Resiliency that is added and removed is in the metadata and out again', async (t) => {
@@ -255,5 +260,10 @@ test('a shutdown is asked for over HTTP, over gRPC, and by force', async (t) => 
   const headers = { 'dapr-force-shutdown': 'true' };
   t.true((await fetch(`${force.http}/v1.0/shutdown`, { method: 'POST', headers })).ok);
   t.is(await force.exited, 1);
-  t.true(force.log().includes('Force shutdown requested, exiting immediately without graceful shutdown'));
+  t.true(
+    await until(
+      () => force.log().includes('Force shutdown requested, exiting immediately without graceful shutdown'),
+      'it is logged',
+    ),
+  );
 });

@@ -255,6 +255,6 @@ for (const kind of ['single', 'bulk'] as const) {
     const began = performance.now();
     t.is(await exited, 0);
     t.true(performance.now() - began < 5000);
-    t.true(sidecar.log().includes('App reported unhealthy, entering shutdown...'));
+    t.true(await until(() => sidecar.log().includes('App reported unhealthy, entering shutdown...'), 'it is logged'));
   });
 }

@@ -330,7 +330,7 @@ for (const protocol of PROTOCOLS) {
     const app = await startParityApp(t, protocol, [{ topic: 'a', route: '/a' }]);
     const args = ['--disable-init-endpoints=subscribe'];
     const sidecar = await startSidecar(t, { appPort: app.port, protocol, args });
-    t.true(sidecar.log().includes('Skipping programmatic subscription loading'));
+    t.true(await until(() => sidecar.log().includes('Skipping programmatic subscription loading'), 'it is logged'));
     t.is(await sidecar.publish('a', 'x'), 204);
     t.is(await sidecar.stop(), 0);
     t.deepEqual([app.received().length, app.asked().filter((what) => /subscri/i.test(what)).length], [0, 0]);

@@ -98,7 +98,7 @@ test('a component that is killed and comes back is initialised again, and nothin
     [...second.events].slice(0, 2).map(({ kind }) => kind),
     ['init', 'pull'],
   );
-  t.true(daprd.log().includes(`pluggable component at ${socket} is back`));
+  t.true(await until(() => daprd.log().includes(`pluggable component at ${socket} is back`), 'it is logged'));
 });
 
 test('a sidecar that is killed in mid-flight loses nothing: the component hands it out again', async (t) => {
