@@ -11,6 +11,7 @@ const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'PR
 const PATHS = [
   ...['/v1.0/publish/pubsub/fuzzed', '/v1.0/publish/bulk/pubsub/fuzzed', '/v1.0-alpha1/publish/bulk/pubsub/fuzzed'],
   ...['/v1.0/metadata', '/v1.0/metadata/key', '/v1.0/healthz', '/v1.0/healthz/outbound', '/v1.0/publish', '/'],
+  ...['/v1.0/invoke/app/method/fuzzed', '/v1.0/invoke/x/method/y'],
 ];
 const TYPES = ['application/json', 'application/cloudevents+json', 'text/plain', 'application/octet-stream', ''];
 const HEADERS = [

@@ -75,16 +75,9 @@ test('a blocked shutdown of an app that is not well any more ends at once', asyn
     t.true(sidecar.log().includes(line), line);
 });
 
-/** An answer that waits. */
-function held() {
-  let release = (): void => undefined;
-  const released = new Promise<void>((resolve) => (release = resolve));
-  return { release: () => release(), released };
-}
-
 for (const protocol of ['http', 'grpc'] as const) {
   test(`a call over ${protocol} that is in hand at a shutdown is answered, and none is taken any more`, async (t) => {
-    const { release, released } = held();
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
     const app = await startEcho(t, async ({ url }) => (url === '/slow' ? released.then(() => ({})) : {}));
     const sidecar = await startSidecar(t, { appPort: app.port });
     const calling = (method: string): Promise<string> =>
@@ -115,8 +108,8 @@ test('a call that was answered does not hold up the exit', async (t) => {
 });
 
 test('a call that is never answered costs the grace period; the caller sees the end of the connection', async (t) => {
-  const { release, released } = held();
-  t.teardown(release);
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  t.teardown(() => release());
   const app = await startEcho(t, () => released.then(() => ({})));
   const sidecar = await startSidecar(t, { appPort: app.port, args: ['--dapr-graceful-shutdown-seconds=1'] });
   const ended = new Promise<string>((resolve) => {
