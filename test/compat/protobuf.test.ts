@@ -44,6 +44,7 @@ const GENERATED = Object.assign(
   metadata,
   pubsub,
   struct,
+  any,
   empty,
   health,
 ) as unknown as Readonly<Record<string, TsProto>>;
