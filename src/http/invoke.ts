@@ -41,6 +41,7 @@ export async function invokeApp({ invoke, maxBodyBytes }: InvokePort, call: Invo
     response.appendHeader(answer.headers[i] as string, answer.headers[i + 1] as string);
   }
   if (answer.contentType !== '') response.setHeader('content-type', answer.contentType);
-  if (verb !== 'HEAD') response.setHeader('content-length', answer.body.length);
-  response.writeHead(answer.status).end(answer.body);
+  if (verb !== 'HEAD' && answer.body.length > 0) response.setHeader('content-length', answer.body.length);
+  response.statusCode = answer.status;
+  response.end(answer.body);
 }

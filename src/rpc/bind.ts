@@ -43,7 +43,7 @@ export interface CallContext {
 }
 
 export interface PassedOn {
-  /** Flat list of names and values. */
+  /** Flat list of names and values, without those of gRPC itself. */
   readonly headers: readonly string[];
   readonly signal: AbortSignal;
 }
@@ -165,7 +165,7 @@ function passOn(call: ServerUnaryCall<unknown, unknown>): PassedOn {
   call.once('cancelled', () => controller.abort());
   if (call.cancelled) controller.abort();
   const headers = Object.entries(call.metadata.getMap()).flatMap(([name, value]) =>
-    typeof value === 'string' ? [name, value] : [],
+    typeof value === 'string' && !name.startsWith('grpc-') ? [name, value] : [],
   );
   return { headers, signal: controller.signal };
 }

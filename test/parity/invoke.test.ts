@@ -29,6 +29,10 @@ test('a request goes to the app as it is, and its answer comes back as it is', a
   t.like(asked, { verb: 'PATCH', url: '/deep/a%2Fb/?x=1&y=%20', body: 'whole' });
   t.like(asked?.headers, { 'content-type': 'a/b', 'x-mine': '1', 'dapr-api-token': 'of the app' });
   t.is(app.asked.length, 1);
+  t.deepEqual(
+    Object.keys(asked?.headers ?? {}).filter((name) => name.startsWith('dapr-') && name !== 'dapr-api-token'),
+    [],
+  );
   const head = await fetch(url, { method: 'HEAD', headers });
   t.is(head.status, 418);
   t.is(app.asked[1]?.verb, 'HEAD');
@@ -71,6 +75,7 @@ test('InvokeService calls an app over HTTP; its statuses are codes', async (t) =
   t.like(app.asked[0], { body: 'whole' });
   t.like(app.asked[0]?.headers, { 'content-type': 'text/plain', 'x-mine': '1' });
   t.false('dapr-api-token' in (app.asked[0]?.headers ?? {}));
+  t.false(Object.keys(app.asked[0]?.headers ?? {}).some((name) => name.includes('grpc-')));
   t.is(text(await invoke(sidecar, 'yes', { verb: 'NONE' })), 'POST /yes');
   const error = await failure(invoke(sidecar, 'no'));
   t.like(error, { code: 5, details: 'Not Found' });
