@@ -4,6 +4,7 @@ import { accepts, waitForPort } from './channels/discovery.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { AppHealth } from './core/app-health.ts';
 import { messageOf } from './core/errors.ts';
+import { invokeFailed, type Invocation, type Invoked } from './core/invocation.ts';
 import type { AppChannel } from './core/recipient.ts';
 import { checkRules } from './core/routing.ts';
 import { mergeSpecs, type SubscriptionSpec } from './core/subscription.ts';
@@ -85,6 +86,17 @@ export class App {
   async unhealthy(signal: AbortSignal): Promise<void> {
     if (this.health) return this.health.unhealthy(signal);
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  /** Calls the app. Rejects with a SidecarError, also where another app is meant: there is no way to it from here. */
+  async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {
+    const { appId } = this.context.options;
+    if (call.id !== appId) {
+      throw invokeFailed(call.id, `other apps are not reachable through this sidecar, only its own: ${appId}`);
+    }
+    if (!this.channel) throw invokeFailed(appId, 'app channel is not initialized');
+    if (this.health && !this.health.isHealthy) throw invokeFailed(appId, 'app is not in a healthy state');
+    return this.channel.invoke(call, signal);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 /** The sidecar's listening side: the gRPC and HTTP APIs over one service object, health on the public port, metrics. */
 
 import type { RequestListener } from 'node:http';
+import type { App } from './app.ts';
 import type { Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { ApiAccess } from './core/api-access.ts';
@@ -29,6 +30,7 @@ export interface ServersContext {
   readonly configuration: Configuration;
   readonly api: DaprApi;
   readonly publisher: Publisher;
+  readonly app: App;
   readonly streams: Streams;
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
@@ -163,7 +165,7 @@ async function tryListen(
 }
 
 function gatewayOptions(context: ServersContext): GatewayOptions {
-  const { options, api, publisher, readiness, outboundReady } = context;
+  const { options, api, publisher, app, readiness, outboundReady } = context;
   const logCall = apiLogOf(context);
   return {
     api,
@@ -174,6 +176,7 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     access: accessOf(context),
     tracer: context.tracer,
     find: (request) => publisher.find(request),
+    invoke: (call, signal) => app.invoke(call, signal),
     outboundReady,
     notReady: () => readiness.missing,
     onRequest: logCall && ((request) => logRequest(request, context.configuration, logCall)),

@@ -119,14 +119,24 @@ export class Sidecar {
       maxMessageBytes: options.maxBodyBytes,
       log: log.scoped('dapr.runtime.pubsub.streamer'),
     });
+    const app = (this.app = new App(resources.subscriptions, {
+      options,
+      subscriptions: this.subscriptions,
+      leaving: this.leaving.signal,
+      hasPubSubs: () => pubSubs.size > 0,
+      reporter,
+      log,
+    }));
     this.servers = await startServers({
       options,
+      app,
       streams: this.streams,
       configuration: this.configuration,
       publisher,
       api: createDapr(publisher, {
         metadata: () => this.describe(),
         setMetadata: (key, value) => void this.extended.set(key, value),
+        invoke: (call, signal) => app.invoke(call, signal),
         shutdown: (force) => this.shutDown(force),
       }),
       readiness: this.readiness,
@@ -145,16 +155,8 @@ export class Sidecar {
       this.registration?.update({ appPid: pid, command });
     });
     reporter.onDisconnect(() => void this.stop('cli-gone'));
-    this.app = new App(resources.subscriptions, {
-      options,
-      subscriptions: this.subscriptions,
-      leaving: this.leaving.signal,
-      hasPubSubs: () => pubSubs.size > 0,
-      reporter,
-      log,
-    });
-    this.watchResources(resources, components, this.app, this.subscriptions, this.streams);
-    this.app
+    this.watchResources(resources, components, app, this.subscriptions, this.streams);
+    app
       .start()
       .then(() => this.becomeReady(started))
       .catch((error: unknown) => log.error(`failed to subscribe to topics: ${messageOf(error)}`));

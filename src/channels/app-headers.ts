@@ -1,5 +1,6 @@
 /** A message's metadata as headers of the request to the app (contract 6.1). */
 
+import type { Invocation } from '../core/invocation.ts';
 import type { TopicEvent } from '../core/recipient.ts';
 import { binaryOf } from '../core/trace.ts';
 
@@ -80,6 +81,33 @@ function grpcOnly(headers: readonly string[]): string[] {
     if (GRPC_NAME.test(name) && GRPC_VALUE.test(value)) allowed.push(name, value);
   }
   return allowed;
+}
+
+/** Headers of a call that is passed on, between caller and app and back: without those that mean one connection only. */
+export function passedOn(headers: readonly string[]): string[] {
+  const passed: string[] = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headerName((headers[i] as string).toLowerCase());
+    if (name !== undefined && name !== 'dapr-app-id') passed.push(name, headers[i + 1] as string);
+  }
+  return passed;
+}
+
+/** The call's headers for the app: the caller's, and the trace it goes on in. */
+export function invocationHeaders({ headers, trace }: Invocation): string[] {
+  const { traceparent, tracestate } = trace;
+  return [
+    ...passedOn(headers),
+    ...(traceparent === '' ? [] : headerOf('traceparent', traceparent)),
+    ...(tracestate === '' ? [] : headerOf('tracestate', tracestate)),
+  ];
+}
+
+/** The same for an app over gRPC. */
+export function invocationMetadata(call: Invocation): string[] {
+  const binary = binaryOf(call.trace.traceparent);
+  const headers = grpcOnly(invocationHeaders(call));
+  return binary ? [...headers, 'grpc-trace-bin', binary.toString('base64')] : headers;
 }
 
 function headerName(key: string): string | undefined {

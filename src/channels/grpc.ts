@@ -1,6 +1,7 @@
 /** The app over gRPC (contract section 2). */
 
 import { randomUUID } from 'node:crypto';
+import { HTTPExtension_Verb, InvokeRequest, InvokeResponse } from '../../gen/dapr/proto/common/v1/common.ts';
 import {
   AppCallbackAlphaService,
   AppCallbackHealthCheckService,
@@ -14,14 +15,16 @@ import {
   type TopicSubscription,
 } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { asBuffer, BULK_TYPE } from '../core/cloud-event.ts';
-import { GrpcCode } from '../core/errors.ts';
+import { GrpcCode, messageOf } from '../core/errors.ts';
+import { invokeFailed, RefusedByApp, type Invocation, type Invoked } from '../core/invocation.ts';
 import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
+import { httpStatusOf } from '../core/status-mapping.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
 import { sleep } from '../lib/sleep.ts';
-import { callMetadataOf, pubsubHeader } from './app-headers.ts';
+import { callMetadataOf, invocationMetadata, pubsubHeader } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
@@ -112,6 +115,31 @@ export class GrpcChannel implements AppChannel {
 
   async probe(signal: AbortSignal): Promise<void> {
     await this.client.call(AppCallbackHealthCheckService.healthCheck.path, new Uint8Array(), [], signal);
+  }
+
+  async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {
+    const { id, method, verb, query: querystring, contentType, body, typeUrl } = call;
+    const request = {
+      method: method.replace(/^\/+/, ''),
+      data: { typeUrl, value: asBuffer(body) },
+      contentType,
+      httpExtension: { verb: HTTPExtension_Verb[verb as keyof typeof HTTPExtension_Verb] ?? 0, querystring },
+    };
+    try {
+      const metadata = [...this.token, ...invocationMetadata(call)];
+      const answer = await this.client.call(
+        AppCallbackService.onInvoke.path,
+        encode(InvokeRequest, request),
+        metadata,
+        signal,
+      );
+      const { data, contentType: type } = InvokeResponse.decode(answer);
+      const { value = Buffer.alloc(0), typeUrl: of = '' } = data ?? {};
+      return { status: 200, contentType: type, headers: [], body: value, typeUrl: of };
+    } catch (error) {
+      if (!(error instanceof GrpcCallError)) throw invokeFailed(id, messageOf(error), error);
+      throw new RefusedByApp(error.message, { grpc: error.code, http: httpStatusOf(error.code) });
+    }
   }
 
   async close(): Promise<void> {

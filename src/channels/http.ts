@@ -1,6 +1,7 @@
 /** The app over HTTP. */
 
 import { randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { H2CClient, Pool, type Dispatcher } from 'undici';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import { Semaphore } from '../lib/semaphore.ts';
@@ -8,9 +9,10 @@ import { sleep } from '../lib/sleep.ts';
 import type { Log } from '../lib/log.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
+import { invokeFailed, type Invocation, type Invoked } from '../core/invocation.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
 import { specsFromAppAnswer } from '../core/subscription-document.ts';
-import { headerOf, headersOf, pubsubHeader } from './app-headers.ts';
+import { headerOf, headersOf, invocationHeaders, passedOn, pubsubHeader } from './app-headers.ts';
 import { bulkBody } from './bulk-body.ts';
 import { answerOfHttp, answersOfHttp } from './outcome.ts';
 
@@ -75,14 +77,39 @@ export class HttpChannel implements AppChannel {
 
   /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
   private async post(path: string, body: Uint8Array, headers: string[], signal: AbortSignal): Promise<Reply | Error> {
+    try {
+      return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  private async inTurn(request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Reply> {
     const turn = this.slots.acquire();
     if (turn) await turn;
     try {
-      return await this.exchange({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
-    } catch (error) {
-      return error instanceof Error ? error : new Error(String(error));
+      return await this.exchange(request, signal);
     } finally {
       this.slots.release();
+    }
+  }
+
+  async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {
+    const { appToken } = this.options;
+    const headers = invocationHeaders(call);
+    if (call.contentType !== '') headers.push('content-type', call.contentType);
+    if (appToken) headers.push('dapr-api-token', appToken);
+    const target = `/${call.method.replace(/^\/+/, '')}`;
+    const path = escaped(call.query === '' ? target : `${target}?${call.query}`);
+    const body = call.body.length > 0 ? call.body : null;
+    try {
+      const method = call.verb as Dispatcher.HttpMethod;
+      const { status, headers: given, body: answer } = await this.inTurn({ method, path, body, headers }, signal);
+      const all = Object.entries(given).flatMap(([name, value]) => [value ?? []].flat().flatMap((one) => [name, one]));
+      const contentType = [given['content-type'] ?? ''].flat()[0] as string;
+      return { status, contentType, headers: passedOn(all), body: answer, typeUrl: '' };
+    } catch (error) {
+      throw invokeFailed(call.id, `error invoking app channel: ${messageOf(error)}`, error);
     }
   }
 
@@ -156,6 +183,7 @@ const failure = (error: Error): Answer => ({
 
 interface Reply {
   readonly status: number;
+  readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
@@ -168,6 +196,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private readonly resolve: (reply: Reply) => void;
   private readonly reject: (error: Error) => void;
   private status = 0;
+  private headers: IncomingHttpHeaders = {};
   private size = 0;
   private chunks: Buffer[] | undefined;
   private abort: (() => void) | undefined;
@@ -185,8 +214,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     else this.signal.addEventListener('abort', this.abort, { once: true });
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     this.status = status;
+    this.headers = headers;
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -197,8 +227,8 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.done();
-    const { status, chunks } = this;
-    this.resolve({ status, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
+    const { status, headers, chunks } = this;
+    this.resolve({ status, headers, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -220,5 +250,8 @@ function pathOf(route: string): string {
     else if (segment !== '' && segment !== '.') segments.push(segment);
   }
   const cleaned = `/${segments.join('/')}${query.length > 0 ? `?${query.join('?')}` : ''}`;
-  return encodeURI(cleaned.toWellFormed()).replace(/%25(?=[0-9a-f]{2})/gi, '%');
+  return escaped(cleaned);
 }
+
+/** What cannot stand in a request target is escaped, and what is escaped already is left alone. */
+const escaped = (target: string): string => encodeURI(target.toWellFormed()).replace(/%25(?=[0-9a-f]{2})/gi, '%');

@@ -27,6 +27,10 @@ export class AppHealth {
     this.log = log;
   }
 
+  get isHealthy(): boolean {
+    return this.healthy;
+  }
+
   /** Probes until `signal` aborts; the first time at once. An app counts as unhealthy until it was found well. */
   async watch(signal: AbortSignal): Promise<void> {
     for (let failures = 0; !signal.aborted;) {

@@ -6,9 +6,12 @@
 /** gRPC codes that are used, by the names of the specification. */
 export const GrpcCode = {
   OK: 0,
+  CANCELLED: 1,
   UNKNOWN: 2,
   INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
   NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
   PERMISSION_DENIED: 7,
   RESOURCE_EXHAUSTED: 8,
   FAILED_PRECONDITION: 9,
@@ -65,6 +68,7 @@ export const ERRORS = {
   'app-id-mismatch': row(G.INVALID_ARGUMENT, 500, 'ERR_HEALTH_APPID_NOT_MATCH'),
   'body-unreadable': row(G.INVALID_ARGUMENT, 400, 'ERR_BODY_READ'),
   'no-such-route': row(G.UNIMPLEMENTED, 404, 'ERR_DIRECT_INVOKE'),
+  'invoke-failed': row(G.INTERNAL, 500, 'ERR_DIRECT_INVOKE'),
   'stream-refused': row(G.UNKNOWN, 500, 'ERROR'),
   'stream-closed': row(G.UNKNOWN, 500, 'ERROR'),
   unexpected: row(G.INTERNAL, 500, 'ERROR'),

@@ -4,6 +4,7 @@
  */
 
 import type { Member } from '../lib/json-bytes.ts';
+import type { Invocation, Invoked } from './invocation.ts';
 import type { SubscriptionSpec } from './subscription.ts';
 
 /** One event on its way to a recipient. */
@@ -56,5 +57,7 @@ export interface AppChannel extends Recipient {
   configure(signal: AbortSignal): Promise<void>;
   /** Resolves when the app says that it is well. Rejects with the reason why it is not. */
   probe(signal: AbortSignal): Promise<void>;
+  /** Calls the app. Rejects when no answer came or could be read, with RefusedByApp when it refused in gRPC. */
+  invoke(call: Invocation, signal: AbortSignal): Promise<Invoked>;
   close(): Promise<void>;
 }

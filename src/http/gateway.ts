@@ -7,17 +7,20 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { ApiAccess } from '../core/api-access.ts';
 import { baggageFault } from '../core/baggage.ts';
 import { SidecarError } from '../core/errors.ts';
+import type { Invoke } from '../core/invocation.ts';
 import { PublishError } from '../core/publisher.ts';
 import type { Tracer } from '../core/tracer.ts';
 import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
 import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
+import { invokeApp } from './invoke.ts';
 import { BadEscape, clean, routeOf, splitTarget, type Route } from './path.ts';
 import { publishBulk, publishEvent, type PublishPort } from './publish.ts';
 import { answerHeaders, contextOf, header } from './request-context.ts';
 import { traced } from './request-span.ts';
 
 export interface GatewayOptions extends PublishPort {
+  readonly invoke: Invoke;
   /** Required of every request but health checks; empty: none. */
   readonly apiToken: string;
   /** Origins that browsers may call from. */
@@ -54,7 +57,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
     if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path, route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
-      route = permitted(options.access, routeOf(method, path), path);
+      route = permitted(options.access, routeOfRequest(request, method, path), path);
     } catch (error) {
       if (!(error instanceof BadEscape)) throw error;
       return answer(response, 400, error.message, TEXT);
@@ -102,10 +105,21 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   const headers = answerHeaders(context.trace, baggage);
   if (route.kind === 'publish' || route.kind === 'bulk-publish') {
     publish(options, { route, query, request, context, headers }, response);
-  } else {
-    setHeaders(response, headers);
-    admin(request, response);
+    return;
   }
+  setHeaders(response, headers);
+  if (route.kind !== 'invoke') return admin(request, response);
+  const { id, method } = route;
+  invokeApp(options, { id, method, query, request, response, trace: context.trace }).catch((thrown: unknown) =>
+    refuse(response, thrown),
+  );
+}
+
+/** What is no endpoint is a path of the app that a header names. */
+function routeOfRequest(request: IncomingMessage, method: string, path: string): Route {
+  const route = routeOf(method, path);
+  const id = route.kind === 'none' || route.kind === 'invoke' ? header(request, 'dapr-app-id') : undefined;
+  return id ? { kind: 'invoke', id, method: path } : route;
 }
 
 /** Health and metadata for probes from outside: no token, no body, nothing that changes anything. */
@@ -127,7 +141,7 @@ const NOTHING: Route = { kind: 'none' };
 export function permitted(access: ApiAccess, route: Route, path: string): Route {
   const endpoint = ENDPOINTS[route.kind];
   if (endpoint === undefined) return route;
-  const inUrl = clean(path).split('/')[1] as string;
+  const inUrl = route.kind === 'invoke' ? 'v1.0' : (clean(path).split('/')[1] as string);
   const version = inUrl === 'v1.0-alpha1' ? 'v1alpha1' : 'v1';
   const name = endpoint.split('/')[0] as string;
   return access.allows('http', { name, version, url: `${inUrl}/${endpoint}` }) ? route : NOTHING;
@@ -140,10 +154,12 @@ const ENDPOINTS: Readonly<Partial<Record<Route['kind'], string>>> = {
   metadata: 'metadata',
   'set-metadata': 'metadata/{key}',
   shutdown: 'shutdown',
+  invoke: 'invoke/*',
 };
 
 /** What a route is called where its URL is not to be shown. */
-export const apiName = ({ kind }: Route): string => API_NAMES[kind];
+export const apiName = (route: Route): string =>
+  route.kind === 'invoke' ? `${API_NAMES.invoke}/${route.id}` : API_NAMES[route.kind];
 
 const API_NAMES: Readonly<Record<Route['kind'], string>> = {
   publish: 'PublishEvent',
@@ -153,6 +169,7 @@ const API_NAMES: Readonly<Record<Route['kind'], string>> = {
   shutdown: 'Shutdown',
   healthz: 'Healthz',
   outbound: 'HealthzOutbound',
+  invoke: 'InvokeService',
   none: 'Unknown',
 };
 

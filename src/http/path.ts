@@ -3,7 +3,8 @@
 export type Route =
   | { readonly kind: 'publish' | 'bulk-publish'; readonly pubsubName: string; readonly topic: string }
   | { readonly kind: 'metadata' | 'healthz' | 'outbound' | 'shutdown' | 'none' }
-  | { readonly kind: 'set-metadata'; readonly key: string };
+  | { readonly kind: 'set-metadata'; readonly key: string }
+  | { readonly kind: 'invoke'; readonly id: string; readonly method: string };
 
 /** A path parameter that is no valid escape sequence. */
 export class BadEscape extends Error {}
@@ -18,18 +19,10 @@ export function splitTarget(target: string): { path: string; query: string } {
 /** Matches a cleaned path. Throws BadEscape. */
 export function routeOf(method: string, path: string): Route {
   const cleaned = clean(path);
-  if (method === 'POST' || method === 'PUT') {
-    const bulk = /^\/v1\.0(?:-alpha1)?\/publish\/bulk\/([^/]+)\/(.+)$/s.exec(cleaned);
-    const single = bulk ?? /^\/v1\.0\/publish\/([^/]+)\/(.+)$/s.exec(cleaned);
-    if (single) {
-      const [, pubsubName, topic] = single as unknown as [string, string, string];
-      return {
-        kind: bulk ? 'bulk-publish' : 'publish',
-        pubsubName: decode('pubsubname', pubsubName),
-        topic: decode('*', topic),
-      };
-    }
-  }
+  const publishing = method === 'POST' || method === 'PUT' ? publishRoute(cleaned) : undefined;
+  if (publishing) return publishing;
+  const called = /^\/v1\.0\/invoke\/(.+?)\/method\/(.+)$/s.exec(cleaned);
+  if (called) return invocation(called[1] as string, called[2] as string, path);
   if (method === 'POST' && cleaned === '/v1.0/shutdown') return { kind: 'shutdown' };
   if (method === 'PUT') {
     const key = /^\/v1\.0\/metadata\/([^/]+)$/s.exec(cleaned);
@@ -37,6 +30,25 @@ export function routeOf(method: string, path: string): Route {
   }
   return { kind: (method === 'GET' && READS.get(cleaned)) || 'none' };
 }
+
+function publishRoute(cleaned: string): Route | undefined {
+  const bulk = /^\/v1\.0(?:-alpha1)?\/publish\/bulk\/([^/]+)\/(.+)$/s.exec(cleaned);
+  const match = bulk ?? /^\/v1\.0\/publish\/([^/]+)\/(.+)$/s.exec(cleaned);
+  if (!match) return undefined;
+  const [, pubsubName, topic] = match as unknown as [string, string, string];
+  return {
+    kind: bulk ? 'bulk-publish' : 'publish',
+    pubsubName: decode('pubsubname', pubsubName),
+    topic: decode('*', topic),
+  };
+}
+
+/** Calls to an app are told apart by it whether they end with a slash. */
+const invocation = (id: string, method: string, path: string): Route => ({
+  kind: 'invoke',
+  id: decode('id', id),
+  method: path.endsWith('/') ? `${method}/` : method,
+});
 
 const READS = new Map<string, 'metadata' | 'healthz' | 'outbound'>([
   ['/v1.0/metadata', 'metadata'],

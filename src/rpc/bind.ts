@@ -26,6 +26,7 @@ const API_NAMES: Readonly<Record<string, readonly [name: string, version: string
   GetMetadata: ['metadata', 'v1'],
   SetMetadata: ['metadata', 'v1'],
   Shutdown: ['shutdown', 'v1'],
+  InvokeService: ['invoke', 'v1'],
 };
 
 /** What a method knows of its caller, whichever protocol it used. */
@@ -37,6 +38,14 @@ export interface CallContext {
   readonly spans?: CallSpans;
   /** A request header or gRPC metadata value by its lower-case name. */
   header(name: string): string | undefined;
+  /** What goes along with a call that is passed on: all headers, and when the caller gives up. Of calls over gRPC. */
+  passOn?(): PassedOn;
+}
+
+export interface PassedOn {
+  /** Flat list of names and values, without those of gRPC itself. */
+  readonly headers: readonly string[];
+  readonly signal: AbortSignal;
 }
 
 /** Whether a caller presented the token; true where none is asked for. Takes the same time whatever was sent. */
@@ -68,7 +77,7 @@ export class CallGate {
   ): handleUnaryCall<Request, Response> {
     return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
       const started = performance.now();
-      const caller = contextOf(call.metadata);
+      const caller = { ...contextOf(call.metadata), passOn: () => passOn(call) };
       const finish = (code: number, message: string): void => {
         if (span) endCallSpan(span, code, message);
         this.onCall(call.getPath(), code, performance.now() - started, caller.header('user-agent') ?? '');
@@ -152,6 +161,16 @@ type Unaries<Service> = {
 export function bindUnary<Service extends object>(service: Service, gate: CallGate): Unaries<Service> {
   const entries = Object.entries(service).map(([name, method]) => [name, gate.unary(method)]);
   return Object.fromEntries(entries) as Unaries<Service>;
+}
+
+function passOn(call: ServerUnaryCall<unknown, unknown>): PassedOn {
+  const controller = new AbortController();
+  call.once('cancelled', () => controller.abort());
+  if (call.cancelled) controller.abort();
+  const headers = Object.entries(call.metadata.getMap()).flatMap(([name, value]) =>
+    typeof value === 'string' && !name.startsWith('grpc-') ? [name, value] : [],
+  );
+  return { headers, signal: controller.signal };
 }
 
 function contextOf(metadata: Metadata): CallContext {

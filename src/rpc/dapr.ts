@@ -4,7 +4,9 @@
  */
 
 import type { Empty } from '../../gen/google/protobuf/empty.ts';
+import type { InvokeResponse } from '../../gen/dapr/proto/common/v1/common.ts';
 import type { ShutdownRequest } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
+import type { InvokeServiceRequest } from '../../gen/dapr/proto/runtime/v1/invoke.ts';
 import type {
   GetMetadataRequest,
   GetMetadataResponse,
@@ -15,15 +17,18 @@ import type {
   BulkPublishResponse,
   PublishEventRequest,
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
+import type { Invoke } from '../core/invocation.ts';
 import { saysRaw } from '../core/metadata.ts';
 import { SINGLE, type PublishEntry, type Publisher } from '../core/publisher.ts';
 import type { Span } from '../core/tracer.ts';
 import type { CallContext } from './bind.ts';
+import { invocationOf, responseOf } from './invoke.ts';
 
 /** What the sidecar tells of itself and can be told; made by the composition root. */
 export interface Self {
   metadata(): GetMetadataResponse;
   setMetadata(key: string, value: string): void;
+  readonly invoke: Invoke;
   /** Starts to stop; returns before it has. `force` ends the process without draining. */
   shutdown(force: boolean): void;
 }
@@ -57,6 +62,10 @@ export function createDapr(publisher: Publisher, self: Self) {
     setMetadata: async ({ key, value }: SetMetadataRequest): Promise<Empty> => {
       if (key !== '') self.setMetadata(key, value);
       return {};
+    },
+    invokeService: async (request: InvokeServiceRequest, context: CallContext): Promise<InvokeResponse> => {
+      const { headers, signal } = context.passOn?.() ?? { headers: [], signal: new AbortController().signal };
+      return responseOf(await self.invoke(invocationOf(request, headers, context.trace), signal));
     },
     shutdown: async (_request: ShutdownRequest, context: CallContext): Promise<Empty> => {
       self.shutdown(context.header('dapr-force-shutdown')?.toLowerCase() === 'true');

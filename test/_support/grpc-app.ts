@@ -1,6 +1,7 @@
 /** An app over gRPC, as somebody would write it with the general library: real server, programmable answers. */
 
 import { Server, ServerCredentials, type status } from '@grpc/grpc-js';
+import type { InvokeRequest, InvokeResponse } from '../../gen/dapr/proto/common/v1/common.ts';
 import {
   AppCallbackAlphaService,
   AppCallbackHealthCheckService,
@@ -25,6 +26,8 @@ export interface GrpcApp {
   close(): void;
 }
 
+type Invoked = InvokeResponse | number;
+
 export interface GrpcAppOptions {
   /** Undefined: the app does not implement the question. */
   readonly subscriptions?: readonly Partial<TopicSubscription>[];
@@ -35,6 +38,8 @@ export interface GrpcAppOptions {
   /** Whether the app is well; undefined: it does not implement the question. */
   readonly healthy?: () => boolean;
   readonly replyBulk?: (request: TopicEventBulkRequest) => TopicEventBulkResponse;
+  /** What a call gets: an answer, or a gRPC code to fail with; undefined: it does not implement OnInvoke. */
+  readonly invoke?: (request: InvokeRequest, headers: Record<string, unknown>) => Invoked | Promise<Invoked>;
   /** Serve bulk under its older name only. */
   readonly alphaOnly?: boolean;
   readonly port?: number;
@@ -58,6 +63,7 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
     reply = () => 0,
     replyLater,
     replyBulk,
+    invoke,
     healthy,
     alphaOnly = false,
     port = 0,
@@ -79,6 +85,16 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
       listTopicSubscriptions: (_call: unknown, callback: (error: null, response: object) => void) => {
         asked.push('ListTopicSubscriptions');
         callback(null, { subscriptions: subscriptions.map(subscription) });
+      },
+    }),
+    ...(invoke && {
+      onInvoke: async (
+        call: { request: InvokeRequest; metadata: { getMap(): Record<string, unknown> } },
+        callback: (error: object | null, response?: object) => void,
+      ) => {
+        const answer = await invoke(call.request, call.metadata.getMap());
+        if (typeof answer === 'number') callback({ code: answer, details: 'as the test wants' });
+        else callback(null, answer);
       },
     }),
     onTopicEvent: (

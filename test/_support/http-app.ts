@@ -91,7 +91,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 
 function parsed(body: Buffer): Record<string, unknown> {
   try {
-    return JSON.parse(body.toString('utf8')) as Record<string, unknown>;
+    return (JSON.parse(body.toString('utf8')) ?? {}) as Record<string, unknown>;
   } catch {
     return {};
   }

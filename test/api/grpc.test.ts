@@ -108,7 +108,7 @@ test('what is not served is UNIMPLEMENTED', async (t) => {
       const asIs = (bytes: Buffer): Buffer => bytes;
       client.makeUnaryRequest(path, asIs, asIs, Buffer.alloc(0), (error) => resolve(error?.code));
     });
-  t.is(await raw('/dapr.proto.runtime.v1.Dapr/InvokeService'), 12);
+  t.is(await raw('/dapr.proto.runtime.v1.Dapr/GetState'), 12);
   t.is(await raw('/some.other.Service/Method'), 12);
 });
 

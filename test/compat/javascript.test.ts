@@ -22,6 +22,7 @@ for (const protocol of ['http', 'grpc'] as const) {
       }
       t.is(told.get('bulk')?.['failed'], 0);
       t.like(told.get('metadata'), { id: 'app', components: [{ name: 'pubsub', type: 'pubsub.in-memory' }] });
+      t.deepEqual(told.get('invoked')?.['answer'], { echo: JSON.stringify({ by: via }) });
       t.is(told.get('set')?.['done'], true);
     }
     const dataOf = async (name: string, count: number): Promise<unknown[]> =>

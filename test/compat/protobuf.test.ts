@@ -9,11 +9,14 @@ import type { Client } from '@grpc/grpc-js';
 import { credentials, loadPackageDefinition, type ServiceError } from '@grpc/grpc-js';
 import { loadSync, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader';
 import test, { type ExecutionContext } from 'ava';
+import * as common from '../../gen/dapr/proto/common/v1/common.ts';
 import * as appcallback from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import * as dapr from '../../gen/dapr/proto/runtime/v1/dapr.ts';
+import * as invoke from '../../gen/dapr/proto/runtime/v1/invoke.ts';
 import * as metadata from '../../gen/dapr/proto/runtime/v1/metadata.ts';
 import * as pubsub from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import * as struct from '../../gen/google/protobuf/struct.ts';
+import * as any from '../../gen/google/protobuf/any.ts';
 import * as empty from '../../gen/google/protobuf/empty.ts';
 import * as health from '../../gen/grpc/health/v1/health.ts';
 import { startDaprd } from '../_support/daprd.ts';
@@ -32,9 +35,19 @@ interface TsProto {
   decode(bytes: Uint8Array): Message;
   encode(message: Message): { finish(): Uint8Array };
 }
-const GENERATED = Object.assign({}, appcallback, dapr, metadata, pubsub, struct, empty, health) as unknown as Readonly<
-  Record<string, TsProto>
->;
+const GENERATED = Object.assign(
+  {},
+  common,
+  appcallback,
+  dapr,
+  invoke,
+  metadata,
+  pubsub,
+  struct,
+  any,
+  empty,
+  health,
+) as unknown as Readonly<Record<string, TsProto>>;
 
 interface Field {
   readonly name: string;

@@ -70,6 +70,13 @@ export const memory = (name: string, more: Readonly<Record<string, string>> = {}
   ...document,
 });
 
+export const configuration = (name: string, spec: object): object => ({
+  apiVersion: 'dapr.io/v1alpha1',
+  kind: 'Configuration',
+  metadata: { name },
+  spec,
+});
+
 /** A Subscription document; `spec` is that of its version, on the component `pubsub` unless it says otherwise. */
 export const declared = (version: 'v1alpha1' | 'v2alpha1', name: string, spec: object, scopes?: string[]): object => ({
   apiVersion: `dapr.io/${version}`,
@@ -94,6 +101,19 @@ const starts = new Semaphore(3);
 export async function startSidecar(t: ExecutionContext, options: SidecarOptions = {}): Promise<Sidecar> {
   await starts.acquire();
   return launch(t, options).finally(() => starts.release());
+}
+
+/** The same with Configuration files outside of its resources. */
+export async function configured(
+  t: ExecutionContext,
+  documents: readonly object[],
+  options: SidecarOptions = {},
+): Promise<{ sidecar: Sidecar; files: readonly string[] }> {
+  const directory = await temporaryDirectory(t);
+  const files = documents.map((_, i) => join(directory, `config${i}.yaml`));
+  for (const [i, document] of documents.entries()) await writeFile(files[i] as string, JSON.stringify(document));
+  const args = [...files.map((file) => `--config=${file}`), ...(options.args ?? [])];
+  return { sidecar: await startSidecar(t, { ...options, args }), files };
 }
 
 async function launch(t: ExecutionContext, options: SidecarOptions): Promise<Sidecar> {

@@ -2,37 +2,18 @@
 
 import { connect } from 'node:net';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import test from 'ava';
 import { startHttpApp } from '../_support/http-app.ts';
-import { temporaryDirectory } from '../_support/daprd.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
-import { call, declared, memory, startSidecar, type SidecarOptions } from './_sidecar.ts';
+import { call, configuration, configured, declared, memory, startSidecar } from './_sidecar.ts';
 
-type T = Parameters<typeof startSidecar>[0];
-
-const configuration = (name: string, spec: object): object => ({
-  apiVersion: 'dapr.io/v1alpha1',
-  kind: 'Configuration',
-  metadata: { name },
-  spec,
-});
 const resiliency = (name: string, spec: object = { policies: { timeouts: { general: '5s' } } }): object => ({
   apiVersion: 'dapr.io/v1alpha1',
   kind: 'Resiliency',
   metadata: { name },
   spec,
 });
-
-/** A sidecar with Configuration files outside of its resources. */
-async function configured(t: T, documents: readonly object[], options: SidecarOptions = {}) {
-  const directory = await temporaryDirectory(t);
-  const files = documents.map((_, i) => join(directory, `config${i}.yaml`));
-  for (const [i, document] of documents.entries()) await writeFile(files[i] as string, JSON.stringify(document));
-  const args = [...files.map((file) => `--config=${file}`), ...(options.args ?? [])];
-  return { sidecar: await startSidecar(t, { ...options, args }), files };
-}
 
 const accepts = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

@@ -1,5 +1,5 @@
 // Publishes with the official SDK's client, over the protocol that is the argument. Tells each answer as one line of JSON.
-const { CommunicationProtocolEnum, DaprClient } = require('@dapr/dapr');
+const { CommunicationProtocolEnum, DaprClient, HttpMethod } = require('@dapr/dapr');
 
 const { DAPR_HTTP_PORT, DAPR_GRPC_PORT } = process.env;
 const protocol = process.argv[2];
@@ -47,6 +47,8 @@ async function main() {
   console.log(JSON.stringify({ what: 'bulk', failed: bulk.failedMessages.length }));
   const { id, components, subscriptions } = await client.metadata.get();
   console.log(JSON.stringify({ what: 'metadata', id, components, subscribed: subscriptions?.length }));
+  const answer = await client.invoker.invoke('app', 'echo', HttpMethod.POST, { by: protocol });
+  console.log(JSON.stringify({ what: 'invoked', answer }));
   console.log(JSON.stringify({ what: 'set', done: await client.metadata.set('key', protocol) }));
   await client.stop();
 }

@@ -1,5 +1,5 @@
 // An app on the official SDK's server. Tells each event that a handler got as one line of JSON.
-const { CommunicationProtocolEnum, DaprPubSubStatusEnum, DaprServer } = require('@dapr/dapr');
+const { CommunicationProtocolEnum, DaprPubSubStatusEnum, DaprServer, HttpMethod } = require('@dapr/dapr');
 
 const { APP_PORT, DAPR_HTTP_PORT, DAPR_GRPC_PORT } = process.env;
 const isGrpc = process.argv[2] === 'grpc';
@@ -45,6 +45,7 @@ async function main() {
   });
   await pubsub.subscribe('pubsub', 'dead', telling('dead'));
   await pubsub.subscribeBulk('pubsub', 'many', telling('many'), { maxMessagesCount: 10, maxAwaitDurationMs: 100 });
+  await server.invoker.listen('echo', async ({ body }) => ({ echo: body }), { method: HttpMethod.POST });
   await server.start();
 }
 

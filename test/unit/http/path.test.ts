@@ -27,6 +27,22 @@ test('bulk publishing has two URLs', (t) => {
   t.deepEqual(routeOf('POST', '/v1.0-alpha1/publish/bulk/ps/t') as object, route);
 });
 
+test('a call of an app has its id decoded and its path as it was, whatever the method', (t) => {
+  const invoke = (id: string, method: string): object => ({ kind: 'invoke', id, method });
+  const cases: [string, object][] = [
+    ['/v1.0/invoke/app/method/x', invoke('app', 'x')],
+    ['/v1.0/invoke/app/method/a%2Fb/method/c+d/', invoke('app', 'a%2Fb/method/c+d/')],
+    ['//v1.0/invoke/a%20b/method//x', invoke('a b', 'x')],
+    ['/v1.0/invoke/http%3A%2F%2Fhost/method/x', invoke('http://host', 'x')],
+    ['/v1.0/invoke/app/method', NONE],
+    ['/v1.0/invoke/app', NONE],
+    ['/v1.0/invoke//method/x', NONE],
+  ];
+  for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS']) {
+    for (const [path, route] of cases) t.deepEqual(routeOf(method, path) as object, route, `${method} ${path}`);
+  }
+});
+
 test('what is not an endpoint is none, whatever is wrong with it', (t) => {
   for (const path of [
     '/v1.0/publish/ps',

@@ -20,6 +20,7 @@ import {
 } from "@grpc/grpc-js";
 import { Empty } from "../../../../google/protobuf/empty.ts";
 import { Struct } from "../../../../google/protobuf/struct.ts";
+import { InvokeRequest, InvokeResponse } from "../../common/v1/common.ts";
 
 export const protobufPackage = "dapr.proto.runtime.v1";
 
@@ -1321,6 +1322,16 @@ export const BulkSubscribeConfig: MessageFns<BulkSubscribeConfig> = {
 
 export type AppCallbackService = typeof AppCallbackService;
 export const AppCallbackService = {
+  /** Calls a method of the app. */
+  onInvoke: {
+    path: "/dapr.proto.runtime.v1.AppCallback/OnInvoke" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InvokeRequest): Buffer => Buffer.from(InvokeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InvokeRequest => InvokeRequest.decode(value),
+    responseSerialize: (value: InvokeResponse): Buffer => Buffer.from(InvokeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InvokeResponse => InvokeResponse.decode(value),
+  },
   /** Which topics the app wants, and how they are routed. */
   listTopicSubscriptions: {
     path: "/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions" as const,
@@ -1358,6 +1369,8 @@ export const AppCallbackService = {
 } as const;
 
 export interface AppCallbackServer extends UntypedServiceImplementation {
+  /** Calls a method of the app. */
+  onInvoke: handleUnaryCall<InvokeRequest, InvokeResponse>;
   /** Which topics the app wants, and how they are routed. */
   listTopicSubscriptions: handleUnaryCall<Empty, ListTopicSubscriptionsResponse>;
   /** Hands one event to the app. */
@@ -1367,6 +1380,22 @@ export interface AppCallbackServer extends UntypedServiceImplementation {
 }
 
 export interface AppCallbackClient extends Client {
+  /** Calls a method of the app. */
+  onInvoke(
+    request: InvokeRequest,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
+  ): ClientUnaryCall;
+  onInvoke(
+    request: InvokeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
+  ): ClientUnaryCall;
+  onInvoke(
+    request: InvokeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
+  ): ClientUnaryCall;
   /** Which topics the app wants, and how they are routed. */
   listTopicSubscriptions(
     request: Empty,

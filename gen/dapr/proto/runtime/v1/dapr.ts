@@ -21,6 +21,8 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Empty } from "../../../../google/protobuf/empty.ts";
+import { InvokeResponse } from "../../common/v1/common.ts";
+import { InvokeServiceRequest } from "./invoke.ts";
 import { GetMetadataRequest, GetMetadataResponse, SetMetadataRequest } from "./metadata.ts";
 import {
   BulkPublishRequest,
@@ -138,6 +140,16 @@ export const DaprService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Calls the app beside this sidecar. Other apps are not reachable. */
+  invokeService: {
+    path: "/dapr.proto.runtime.v1.Dapr/InvokeService" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InvokeServiceRequest): Buffer => Buffer.from(InvokeServiceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InvokeServiceRequest => InvokeServiceRequest.decode(value),
+    responseSerialize: (value: InvokeResponse): Buffer => Buffer.from(InvokeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InvokeResponse => InvokeResponse.decode(value),
+  },
   /** Stops the sidecar gracefully. */
   shutdown: {
     path: "/dapr.proto.runtime.v1.Dapr/Shutdown" as const,
@@ -166,6 +178,8 @@ export interface DaprServer extends UntypedServiceImplementation {
   getMetadata: handleUnaryCall<GetMetadataRequest, GetMetadataResponse>;
   /** Stores a custom value that GetMetadata returns until the sidecar ends. */
   setMetadata: handleUnaryCall<SetMetadataRequest, Empty>;
+  /** Calls the app beside this sidecar. Other apps are not reachable. */
+  invokeService: handleUnaryCall<InvokeServiceRequest, InvokeResponse>;
   /** Stops the sidecar gracefully. */
   shutdown: handleUnaryCall<ShutdownRequest, Empty>;
 }
@@ -262,6 +276,22 @@ export interface DaprClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Calls the app beside this sidecar. Other apps are not reachable. */
+  invokeService(
+    request: InvokeServiceRequest,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
+  ): ClientUnaryCall;
+  invokeService(
+    request: InvokeServiceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
+  ): ClientUnaryCall;
+  invokeService(
+    request: InvokeServiceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: InvokeResponse) => void,
   ): ClientUnaryCall;
   /** Stops the sidecar gracefully. */
   shutdown(request: ShutdownRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;

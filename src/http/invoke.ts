@@ -1,0 +1,47 @@
+/** `/v1.0/invoke/{id}/method/{path}`: the request goes to the app as it is, the answer comes back as it is. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { messageOf, SidecarError } from '../core/errors.ts';
+import type { Invoke } from '../core/invocation.ts';
+import type { Trace } from '../core/trace.ts';
+import { readBody } from './body.ts';
+import { header } from './request-context.ts';
+
+export interface InvokePort {
+  readonly invoke: Invoke;
+  /** 0: no limit. */
+  readonly maxBodyBytes: number;
+}
+
+export interface InvokeCall {
+  readonly id: string;
+  readonly method: string;
+  readonly query: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly trace: Trace;
+}
+
+/** Answers the request. Rejects with a SidecarError while nothing is answered. */
+export async function invokeApp({ invoke, maxBodyBytes }: InvokePort, call: InvokeCall): Promise<void> {
+  const { id, method, query, request, response, trace } = call;
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  const body = await readBody(request, maxBodyBytes).catch((error: unknown) => {
+    throw new SidecarError('body-unreadable', `failed to read request body: ${messageOf(error)}`);
+  });
+  const headers = Object.entries(request.headers).flatMap(([name, value]) =>
+    [value ?? []].flat().flatMap((one) => [name, one]),
+  );
+  const contentType = header(request, 'content-type') ?? '';
+  const verb = request.method ?? 'GET';
+  const answer = await invoke({ id, verb, method, query, contentType, headers, body, typeUrl: '', trace }, gone.signal);
+  if (response.destroyed) return;
+  for (let i = 0; i < answer.headers.length; i += 2) {
+    response.appendHeader(answer.headers[i] as string, answer.headers[i + 1] as string);
+  }
+  if (answer.contentType !== '') response.setHeader('content-type', answer.contentType);
+  if (verb !== 'HEAD' && answer.body.length > 0) response.setHeader('content-length', answer.body.length);
+  response.statusCode = answer.status;
+  response.end(answer.body);
+}
