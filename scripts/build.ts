@@ -17,8 +17,8 @@ import { root } from './run.ts';
 const DIST = join(root, 'dist');
 /** Loaded by whoever uses them, not by every sidecar. */
 const APART = ['undici', 'ioredis', 'koa'];
-/** What imports a package by its inside, which is loaded by as few. */
-const SEAMS = [join(root, 'src/brokers/kafka/kafkajs.ts')];
+/** What few sidecars load and is large itself. It shares functions with the rest, never classes: it has its own copy. */
+const SEAMS = [join(root, 'src/brokers/kafka/kafka-broker.ts')];
 const ENTRY_POINTS = [join(root, 'src/dapr.ts'), join(root, 'src/daprd.ts')];
 
 /** src/daprd.ts becomes daprd, src/brokers/sqlite/worker.ts sqlite-worker, a package has its own name. */
