@@ -11,3 +11,14 @@ export function afterAbort(signal: AbortSignal, ms: number): Promise<void> {
     signal.addEventListener('abort', () => setTimeout(resolve, ms), { once: true });
   });
 }
+
+/** Waits for `work`. `giveUp` makes it end; it is called when the signal aborts before that, or has aborted already. */
+export async function unlessAborted<T>(signal: AbortSignal, giveUp: () => void, work: Promise<T>): Promise<T> {
+  signal.addEventListener('abort', giveUp, { once: true });
+  if (signal.aborted) giveUp();
+  try {
+    return await work;
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
+}

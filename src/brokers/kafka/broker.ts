@@ -1,4 +1,5 @@
 import type { BrokerFactory } from '../../core/broker.ts';
+import { unlessAborted } from '../../lib/deadline.ts';
 import { describeSettings } from '../../lib/settings.ts';
 import { readSettings, SETTINGS } from './settings.ts';
 
@@ -13,8 +14,7 @@ export const kafkaBroker: BrokerFactory = {
     const { KafkaBroker } = await import('./kafka-broker.ts'); // a sidecar without Kafka does not pay for the client
     const broker = new KafkaBroker(options, context);
     const giveUp = (): void => void broker.close().catch(() => undefined);
-    context.initSignal.addEventListener('abort', giveUp, { once: true });
-    await broker.open().finally(() => context.initSignal.removeEventListener('abort', giveUp));
+    await unlessAborted(context.initSignal, giveUp, broker.open());
     return broker;
   },
   describe: () => describeSettings(SETTINGS),

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { BrokerFactory } from '../../core/broker.ts';
+import { unlessAborted } from '../../lib/deadline.ts';
 import { describeSettings, parseSettings } from '../../lib/settings.ts';
 import { SETTINGS } from './settings.ts';
 
@@ -20,8 +21,7 @@ export async function pluggableBroker(type: string, folder: string): Promise<Bro
       const { PluggableBroker } = await import('./pluggable-broker.ts');
       const broker = new PluggableBroker(socket, settings, concurrency, context);
       const giveUp = (): void => void broker.close().catch(() => undefined);
-      context.initSignal.addEventListener('abort', giveUp, { once: true });
-      await broker.open().finally(() => context.initSignal.removeEventListener('abort', giveUp));
+      await unlessAborted(context.initSignal, giveUp, broker.open());
       return broker;
     },
     describe: describePluggable,

@@ -6,6 +6,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
+import { unlessAborted } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
 import type { GroupStats, OutboundMessage } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
@@ -109,9 +110,7 @@ export class Link {
       die(`database ${this.options.path} does not answer`);
       void worker.terminate();
     };
-    signal.addEventListener('abort', giveUp);
-    if (signal.aborted) giveUp();
-    await started.finally(() => signal.removeEventListener('abort', giveUp));
+    await unlessAborted(signal, giveUp, started);
     if (this.options.processingTimeoutMs > 0) {
       const beat = (): void => void this.call({ kind: 'beat' }).catch(() => undefined);
       this.beating = setInterval(beat, this.options.processingTimeoutMs / 3).unref();
