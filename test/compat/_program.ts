@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { needs, sdkModules } from '../../scripts/needs.ts';
-import { startDaprd, type Daprd, type DaprdOptions } from '../_support/daprd.ts';
+import { publish, startDaprd, type Daprd, type DaprdOptions } from '../_support/daprd.ts';
 import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
@@ -115,4 +115,33 @@ export const ofHandler = ({ facts }: Program, name: string): Fact[] => facts.fil
 export async function handled(program: Program, name: string, count = 1): Promise<readonly Fact[]> {
   await until(() => ofHandler(program, name).length >= count, `${name} is called ${count} times`, 30_000);
   return ofHandler(program, name);
+}
+
+/** Streams get events without any app, retry, drop, and close. `dead` is what is told of the event that was dropped. */
+export async function tellOfStreams(
+  t: ExecutionContext,
+  command: readonly [string, ...string[]],
+  dead: Fact,
+): Promise<void> {
+  const daprd = await startDaprd(t);
+  const subscriber = await startSubscriber(t, command, daprd);
+  const text = { type: 'text/plain' };
+  await publish(daprd, 'iterated', 'first', text);
+  await publish(daprd, 'handled', 'keep', text);
+  await publish(daprd, 'handled', 'drop', text);
+  await handled(subscriber, 'iterated', 2);
+  await publish(daprd, 'iterated', 'last', text);
+  t.deepEqual(
+    (await handled(subscriber, 'iterated', 3)).map(({ data }) => data),
+    ['first', 'first', 'last'],
+  );
+  t.deepEqual(
+    (await handled(subscriber, 'handled', 2)).map(({ data }) => data),
+    ['keep', 'drop'],
+  );
+  t.like((await handled(subscriber, 'dead'))[0], dead);
+  subscriber.child.stdin?.end('\n');
+  t.is(await subscriber.exited, 0, subscriber.noise());
+  const unsubscribed = (): number => daprd.log().match(/Unsubscribed from pubsub/g)?.length ?? 0;
+  await until(() => unsubscribed() === 3, 'all three are unsubscribed');
 }

@@ -1,9 +1,8 @@
 /** The Python SDK: its client, its gRPC server, its extensions for FastAPI and Flask, and its streams. */
 
 import { sdkPython } from '../../scripts/needs.ts';
-import { publish, startDaprd } from '../_support/daprd.ts';
-import { until } from '../_support/until.ts';
-import { folderOf, handled, ofHandler, runClient, startApp, startSubscriber, testWith } from './_program.ts';
+import { publish } from '../_support/daprd.ts';
+import { folderOf, handled, ofHandler, runClient, startApp, tellOfStreams, testWith } from './_program.ts';
 
 const python = (script: string): [string, ...string[]] => [sdkPython, folderOf('python', script)];
 const test = testWith('python');
@@ -79,26 +78,5 @@ test('an app on Flask gets what the client publishes, and an independent library
   await handled(app, 'many', 3);
 });
 
-test('streams of the Python SDK get events without any app, retry, drop, and close', async (t) => {
-  const daprd = await startDaprd(t);
-  const subscriber = await startSubscriber(t, python('stream.py'), daprd);
-  const text = { type: 'text/plain' };
-  await publish(daprd, 'iterated', 'first', text);
-  await publish(daprd, 'handled', 'keep', text);
-  await publish(daprd, 'handled', 'drop', text);
-  await handled(subscriber, 'iterated', 2);
-  await publish(daprd, 'iterated', 'last', text);
-  t.deepEqual(
-    (await handled(subscriber, 'iterated', 3)).map(({ data }) => data),
-    ['first', 'first', 'last'],
-  );
-  t.deepEqual(
-    (await handled(subscriber, 'handled', 2)).map(({ data }) => data),
-    ['keep', 'drop'],
-  );
-  t.like((await handled(subscriber, 'dead'))[0], { data: 'drop', original: 'handled' });
-  subscriber.child.stdin?.end('\n');
-  t.is(await subscriber.exited, 0, subscriber.noise());
-  const unsubscribed = (): number => daprd.log().match(/Unsubscribed from pubsub/g)?.length ?? 0;
-  await until(() => unsubscribed() === 3, 'all three are unsubscribed');
-});
+test('streams of the Python SDK get events without any app, retry, drop, and close', (t) =>
+  tellOfStreams(t, python('stream.py'), { data: 'drop', original: 'handled' }));
