@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaJars } from '../../scripts/needs.ts';
-import { freePort, type AtEnd } from './redis.ts';
+import { freePort } from './ports.ts';
+import type { AtEnd } from './redis.ts';
 import { until } from './until.ts';
 
 const START_MS = 60_000;

@@ -2,12 +2,13 @@
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
+import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
 /** Takes what ends a thing: a test's `t.teardown`, or what a file calls after its tests. */
@@ -115,14 +116,6 @@ export class RedisServer {
 
 /** Kept on the disk before it is acknowledged. */
 export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always'];
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** How many connections somebody tries to make to the port of a server that is not there, which are refused. */
 export async function connectionsTo(port: number, ms: number): Promise<number> {

@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
 import { startGrpcApp, type GrpcApp, type GrpcAppOptions } from '../_support/grpc-app.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 const UNIMPLEMENTED = -12;
@@ -117,7 +118,7 @@ test('an app without ListTopicSubscriptions gets its declarative subscriptions',
 });
 
 test('delivery goes on after the app was away', async (t) => {
-  const [app, daprd] = await start(t, { subscriptions: [{ topic: 'back' }] });
+  const [app, daprd] = await start(t, { subscriptions: [{ topic: 'back' }], port: await freePort() });
   await publish(daprd, 'back', '1');
   await until(() => app.received.length === 1, 'the first arrives');
   app.close();

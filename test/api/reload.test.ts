@@ -1,9 +1,10 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
 import { startHttpApp, type HttpApp } from '../_support/http-app.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 const subscription = (name: string, topic: string, route = `/${topic}`): string => `
@@ -127,14 +128,9 @@ test('a hangup while the sidecar starts lets it start, and then start anew', asy
     if (++asked === 1) process.kill(pid, 'SIGHUP');
     else socket.destroy();
   });
-  const listen = (server: Server): Promise<number> =>
-    new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)));
-  const redisPort = await listen(unanswering);
+  const [redisPort, httpPort] = (await freePorts(2)) as [number, number];
+  await new Promise<void>((resolve) => unanswering.listen(redisPort, '127.0.0.1', resolve));
   t.teardown(() => unanswering.close());
-  const free = createServer();
-  const httpPort = await listen(free);
-  await new Promise((resolve) => free.close(resolve));
-
   const redis = `
 apiVersion: dapr.io/v1alpha1
 kind: Component

@@ -7,6 +7,7 @@ import { collectGrpc, collectHttp, type CollectedSpan, type Collector } from '..
 import { publish, startDaprd, temporaryDirectory, type Daprd, type DaprdOptions } from '../_support/daprd.ts';
 import { startGrpcApp } from '../_support/grpc-app.ts';
 import { startHttpApp, type HttpApp, type HttpAppOptions } from '../_support/http-app.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
@@ -252,7 +253,7 @@ for (const [name, open] of [
   ['never answers', 0],
 ] as const) {
   test(`a collector that ${name} delays and loses no event, and costs one line in the log`, async (t) => {
-    const collector = await collectHttp(t, { status: open ?? 200 });
+    const collector = await collectHttp(t, { status: open ?? 200, port: await freePort() });
     if (open === undefined) await collector.close();
     const receiver = await app(t, { subscribe: [sub('on')] });
     const daprd = await sidecar(t, overHttp(collector, ', timeout: 200'), { appPort: receiver.port });
@@ -270,7 +271,7 @@ for (const [name, open] of [
 }
 
 test('exports go on when the collector is back', async (t) => {
-  const first = await collectHttp(t);
+  const first = await collectHttp(t, { port: await freePort() });
   const daprd = await sidecar(t, overHttp(first, ', timeout: 200'));
   await first.close();
   await publishTraced(daprd, 'away');

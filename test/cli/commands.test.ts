@@ -3,8 +3,9 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { needs } from '../../scripts/needs.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
-import { DAPR, dapr, exists, freePort, listed, startDapr, temporaryHome } from './command.ts';
+import { DAPR, dapr, exists, listed, startDapr, temporaryHome } from './command.ts';
 
 test.serial('the version is told as Dapr tells it', async (t) => {
   const home = temporaryHome(t);

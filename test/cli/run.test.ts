@@ -3,8 +3,9 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Instance } from '../../src/lib/registry.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
-import { dapr, exists, freePort, listed, startDapr, temporaryHome } from './command.ts';
+import { dapr, exists, listed, startDapr, temporaryHome } from './command.ts';
 
 /** An app that answers on its port and does as its last word says. It prints its environment once it hears signals. */
 const APP = `

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { needs, sdkModules } from '../../scripts/needs.ts';
 import { publish, startDaprd, type Daprd, type DaprdOptions } from '../_support/daprd.ts';
-import { freePorts } from '../_support/ports.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 /** What it told: `what` of a client, `handler` of an app, and whatever belongs to it. */
@@ -73,7 +73,7 @@ export async function startApp(
   protocol: 'http' | 'grpc',
   options: DaprdOptions = {},
 ): Promise<{ daprd: Daprd; app: Program }> {
-  const [appPort] = (await freePorts(1)) as [number];
+  const appPort = await freePort();
   const args = ['--app-protocol', protocol, ...(options.args ?? [])];
   const daprd = await startDaprd(t, { ...options, appPort, args, ready: false });
   const app = startProgram(t, command, { APP_PORT: String(appPort), ...portsOf(daprd) });

@@ -5,13 +5,13 @@
 
 import { execFile, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { expressModules, flaskPython, needs } from '../../scripts/needs.ts';
 import { dapr, DAPR, exists, listed, ROOT, startDapr, temporaryHome, type Running } from '../cli/command.ts';
 import { componentFile } from '../_support/daprd.ts';
+import { freePort, isFree } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
 const EXAMPLES = join(ROOT, 'examples');
@@ -30,14 +30,6 @@ interface Stage {
 
 /** As a newcomer's shell has it: `dapr`, and a `python` that has Flask. */
 const env = { PATH: `${BIN}:${dirname(flaskPython)}:${process.env['PATH']}`, NODE_PATH: expressModules };
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-}
 
 /** Splits as the shell would split the how-to's commands, which quote nothing here. */
 const words = (command: string): string[] => command.split(' ').slice(1);
@@ -241,11 +233,3 @@ test('an app killed in mid-message gets it again after its restart', async (t) =
   second.child.kill('SIGINT');
   t.is(await second.ended, 0);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

@@ -5,7 +5,7 @@ import test from 'ava';
 import { componentFile, publish, startDaprd } from '../_support/daprd.ts';
 import { startHttpApp } from '../_support/http-app.ts';
 import { KafkaServer } from '../_support/kafka.ts';
-import { freePort } from '../_support/redis.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { QUICK } from './_site.ts';
 

@@ -1,12 +1,11 @@
 /** While it runs: streams, retries, hot reload, a blocked shutdown, an app that is away for a while. */
 
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Metadata } from '@grpc/grpc-js';
 import test from 'ava';
 import type { TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import type { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { startHttpApp } from '../_support/http-app.ts';
-import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
 import { call, declared, memory, startSidecar, type Sidecar } from './_sidecar.ts';
@@ -104,8 +103,8 @@ test('an app over gRPC that drops its connections and stalls gets its events whe
     near.pipe(far).pipe(near);
     near.once('close', () => far.destroy());
   });
-  const [port] = (await freePorts(1)) as [number];
-  await new Promise<void>((resolve) => proxy.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
   t.teardown(() => {
     proxy.close();
     for (const socket of sockets) socket.destroy();

@@ -3,7 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../../scripts/ports.ts';
+import { freePort } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { LogBook } from './log-book.ts';
 
