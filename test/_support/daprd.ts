@@ -103,8 +103,9 @@ async function watch(t: ExecutionContext, child: ChildProcess, directory: string
   child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.on('message', (report) => reports.push(report as Report));
+  // Not at its exit: by then not everything that it said has arrived.
   const exited = new Promise<number | string>((resolve) =>
-    child.once('exit', (code, signal) => resolve(code ?? signal ?? '')),
+    child.once('close', (code, signal) => resolve(code ?? signal ?? '')),
   );
   t.teardown(async () => {
     child.kill('SIGKILL');
@@ -116,10 +117,13 @@ async function watch(t: ExecutionContext, child: ChildProcess, directory: string
   await until(
     () => found(wanted) ?? (child.exitCode !== null && { type: 'exited' }),
     `the sidecar is ${wanted}`,
-    20_000,
+    60_000,
   );
   const api = found('api');
-  if (api?.type !== 'api') throw new Error(`the sidecar did not start:\n${output}`);
+  if (api?.type !== 'api') {
+    await exited;
+    throw new Error(`the sidecar did not start:\n${output}`);
+  }
   return {
     http: `http://127.0.0.1:${api.httpPort}`,
     httpPort: api.httpPort,

@@ -10,7 +10,7 @@ import { freePort } from './ports.ts';
 import type { AtEnd } from './redis.ts';
 import { until } from './until.ts';
 
-const START_MS = 60_000;
+const START_MS = 120_000;
 /** One gigabyte for a broker would be its default; two run at once in CI. */
 const JVM = ['-Xmx400m', '-Xms128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
 

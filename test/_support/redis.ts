@@ -21,7 +21,7 @@ export interface Login {
   readonly tls?: ConnectionOptions;
 }
 
-const START_MS = 15_000;
+const START_MS = 60_000;
 
 /** One redis-server that can be killed, stopped and started again on its port, with its data. */
 export class RedisServer {

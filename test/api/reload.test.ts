@@ -46,17 +46,17 @@ const topics = async (daprd: Daprd): Promise<string> =>
 test('a subscription file is added, edited and removed while the others go on', async (t) => {
   const { app, daprd, write, remove } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'stays') });
   await write('c.yaml', subscription('c', 'comes'));
-  await until(async () => (await topics(daprd)) === 'stays comes', 'it is listed', 5000);
+  await until(async () => (await topics(daprd)) === 'stays comes', 'it is listed');
   for (const topic of ['stays', 'comes']) await publish(daprd, topic, '1');
   await until(() => app.received.length === 2, 'both arrive');
 
   await write('b.yaml', subscription('b', 'stays', '/elsewhere'));
-  await until(async () => (await topics(daprd)) === 'comes stays', 'the edited one moves to the end', 5000);
+  await until(async () => (await topics(daprd)) === 'comes stays', 'the edited one moves to the end');
   await publish(daprd, 'stays', '2');
   await until(() => app.received.some(({ path }) => path === '/elsewhere'), 'it goes the new way');
 
   await remove('c.yaml');
-  await until(async () => (await topics(daprd)) === 'stays', 'it is not listed any more', 5000);
+  await until(async () => (await topics(daprd)) === 'stays', 'it is not listed any more');
   await publish(daprd, 'comes', '3');
   await publish(daprd, 'stays', '3');
   await until(() => app.received.filter(({ path }) => path === '/elsewhere').length === 2, 'the other one goes on');
@@ -67,9 +67,9 @@ test('a component file is removed and added again, and the subscriptions of the 
   const subscribe = [{ pubsubname: 'pubsub', topic: 'p', route: 'p' }];
   const { app, daprd, write, remove } = await stage(t, { 'a.yaml': MEMORY }, subscribe);
   await remove('a.yaml');
-  await until(async () => (await publish(daprd, 'p', '1')).status === 404, 'it is gone', 5000);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 404, 'it is gone');
   await write('again.yaml', MEMORY);
-  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there again', 5000);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there again');
   await until(async () => {
     await publish(daprd, 'p', '1');
     return app.received.length > 0;
@@ -80,10 +80,10 @@ test('a component file is removed and added again, and the subscriptions of the 
 test('a broken file changes nothing, and its repair is picked up', async (t) => {
   const { daprd, write } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'one') });
   await write('b.yaml', 'apiVersion: dapr.io/v2alpha1\nkind: Subscription\nspec: [');
-  await until(() => daprd.log().includes('resources were not reloaded'), 'the reload is refused', 5000);
+  await until(() => daprd.log().includes('resources were not reloaded'), 'the reload is refused');
   t.is(await topics(daprd), 'one');
   await write('b.yaml', subscription('b', 'two'));
-  await until(async () => (await topics(daprd)) === 'two', 'the repair is picked up', 5000);
+  await until(async () => (await topics(daprd)) === 'two', 'the repair is picked up');
 });
 
 test('the event in hand when its subscription goes is finished', async (t) => {
@@ -98,7 +98,7 @@ test('the event in hand when its subscription goes is finished', async (t) => {
   await publish(daprd, 'held', '1');
   await until(() => app.received.length === 1, 'it is in hand');
   await rm(join(daprd.directory, 'resources-app', 'b.yaml'));
-  await until(async () => (await topics(daprd)) === '', 'the subscription is not listed any more', 5000);
+  await until(async () => (await topics(daprd)) === '', 'the subscription is not listed any more');
   release();
   const scrape = async (): Promise<string> => (await fetch(`http://127.0.0.1:${daprd.metricsPort}/metrics`)).text();
   await until(

@@ -39,7 +39,7 @@ export function temporaryHome(t: ExecutionContext): string {
   const home = mkdtempSync(join(tmpdir(), 'dapr-cli-'));
   t.teardown(async () => {
     // A sidecar whose command was killed as it started would write its entry into the folder again.
-    await until(() => !livesIn(home), `every process of ${home} ended`, 20_000);
+    await until(() => !livesIn(home), `every process of ${home} ended`, 60_000);
     rmSync(home, { recursive: true, force: true, maxRetries: 5 });
   });
   return home;
@@ -97,7 +97,7 @@ export async function listed(
 ): Promise<Instance> {
   const find = (): Instance | undefined =>
     instances(join(home, '.dapr')).find((one) => one.appId === appId && fits(one));
-  return until(find, `${appId} is listed`, 20_000);
+  return until(find, `${appId} is listed`, 60_000);
 }
 
 /** Whether the process runs, or one of the group for a negative id. */

@@ -43,11 +43,7 @@ async function subscriber(t: ExecutionContext, home: string, pubsubname = 'pubsu
   const app = await startHttpApp({ subscribe: [{ pubsubname, topic: 'orders', route: 'orders' }] });
   t.teardown(() => app.close());
   const { httpPort } = await sidecar(t, 'subscriber', { home, words: ['--app-port', String(app.port)] });
-  await until(
-    async () => (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz`)).status === 204,
-    'it is ready',
-    20_000,
-  );
+  await until(async () => (await fetch(`http://127.0.0.1:${httpPort}/v1.0/healthz`)).status === 204, 'it is ready');
   return app;
 }
 

@@ -259,7 +259,7 @@ test.serial('the ready file is written when everything is ready', async (t) => {
   const port = await freePort();
   const words = ['--app-id', 'ready', '--app-port', String(port), '--ready-file', path];
   startDapr(t, ['run', ...words, process.execPath, appIn(home)], { home });
-  await until(() => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'), 'the file is there', 20_000);
+  await until(() => existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'), 'the file is there');
   const { httpPort, appId, appPid } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
   t.is(appId, 'ready');
   t.true(exists(Number(appPid)));

@@ -16,7 +16,7 @@ export interface Program {
   readonly child: ChildProcess;
   /** Everything it printed that is no fact. */
   noise(): string;
-  /** Resolves with its exit code, or the signal's name. */
+  /** Resolves with its exit code, or the signal's name, when everything it told is there. */
   readonly exited: Promise<number | string>;
 }
 
@@ -51,7 +51,7 @@ export function startProgram(
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (noise += chunk));
   const exited = new Promise<number | string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => resolve(code ?? signal ?? ''));
+    child.once('close', (code, signal) => resolve(code ?? signal ?? ''));
   });
   t.teardown(async () => {
     child.kill('SIGKILL');
@@ -80,7 +80,7 @@ export async function startApp(
   await until(
     () => app.child.exitCode !== null || daprd.reports.some(({ type }) => type === 'ready'),
     'the app is there and subscribed',
-    60_000,
+    120_000,
   );
   if (app.child.exitCode !== null) throw new Error(`the app ended with ${app.child.exitCode}: ${app.noise()}`);
   return { daprd, app };
@@ -104,7 +104,7 @@ export async function startSubscriber(
   daprd: Daprd,
 ): Promise<Program> {
   const program = startProgram(t, command, portsOf(daprd));
-  await until(() => ofHandler(program, 'ready').length === 1, 'it is subscribed', 60_000);
+  await until(() => ofHandler(program, 'ready').length === 1, 'it is subscribed', 120_000);
   return program;
 }
 
@@ -113,7 +113,7 @@ export const ofHandler = ({ facts }: Program, name: string): Fact[] => facts.fil
 
 /** Waits until a handler has been called so often, and returns what it was given. */
 export async function handled(program: Program, name: string, count = 1): Promise<readonly Fact[]> {
-  await until(() => ofHandler(program, name).length >= count, `${name} is called ${count} times`, 30_000);
+  await until(() => ofHandler(program, name).length >= count, `${name} is called ${count} times`, 60_000);
   return ofHandler(program, name);
 }
 

@@ -15,7 +15,7 @@ const java = (role: string): [string, ...string[]] => [
 const test = testWith('javaSdk');
 
 test('what the client of the Java SDK publishes arrives, also by an upgrade to HTTP/2', async (t) => {
-  t.timeout(180_000);
+  t.timeout(300_000);
   const route = (topic: string, more: object = {}): object => ({ pubsubName: 'pubsub', topic, route: topic, ...more });
   const app = await startHttpApp({
     subscribe: [
@@ -58,7 +58,7 @@ test('what the client of the Java SDK publishes arrives, also by an upgrade to H
 });
 
 test('a stream of the Java SDK gets events without any app, retries, and closes', async (t) => {
-  t.timeout(180_000);
+  t.timeout(300_000);
   const daprd = await startDaprd(t);
   const subscriber = await startSubscriber(t, java('stream'), daprd);
   // The SDK does not wait for the answer to its first message.

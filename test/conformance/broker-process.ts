@@ -26,10 +26,11 @@ export type Order =
 export type News =
   | { readonly event: 'ready' | 'subscribed' | 'published' }
   | { readonly event: 'acknowledged' | 'refused' | 'aborted'; readonly text: string }
-  | { readonly event: 'delivered'; readonly text: string; readonly attempt: number; readonly at: number };
+  | { readonly event: 'delivered'; readonly text: string; readonly attempt: number };
 
 const SUCCESS: Outcome = { kind: 'success' };
-const tell = (news: News): void => void process.send?.(news);
+/** Resolves when the parent will hear of it, even if this process is killed then. */
+const tell = (news: News): Promise<void> => new Promise((resolve) => process.send?.(news, () => resolve()));
 
 const { type, settings, consumerId, home } = JSON.parse(process.argv[2] as string) as Opening;
 const factory = FACTORIES.find((one) => one.type === type);
@@ -38,16 +39,16 @@ const broker = await factory.open(settings, contextOf(consumerId, home));
 
 async function subscribe(topic: string, hold: boolean): Promise<void> {
   await broker.subscribe(topic, { metadata: {} }, async (message, signal) => {
-    tell({ event: 'delivered', text: textOf(message), attempt: message.attempt, at: Date.now() });
-    if (!hold) return SUCCESS;
+    const told = tell({ event: 'delivered', text: textOf(message), attempt: message.attempt });
+    if (!hold) return told.then(() => SUCCESS);
     return new Promise((resolve) => {
       signal.addEventListener('abort', () => {
-        tell({ event: 'aborted', text: textOf(message) });
+        void tell({ event: 'aborted', text: textOf(message) });
         resolve(SUCCESS);
       });
     });
   });
-  tell({ event: 'subscribed' });
+  await tell({ event: 'subscribed' });
 }
 
 async function publish({ topic, prefix, count, inFlight }: Order & { order: 'publish' }): Promise<void> {
@@ -56,15 +57,15 @@ async function publish({ topic, prefix, count, inFlight }: Order & { order: 'pub
     while (next < count) {
       const content = `${prefix}-${next++}`;
       const failures = await broker.publish(topic, [text(content)]);
-      tell({ event: failures.length === 0 ? 'acknowledged' : 'refused', text: content });
+      void tell({ event: failures.length === 0 ? 'acknowledged' : 'refused', text: content });
     }
   });
   await Promise.all(publishers);
-  tell({ event: 'published' });
+  await tell({ event: 'published' });
 }
 
 process.on('message', (order: Order) => {
   void (order.order === 'subscribe' ? subscribe(order.topic, order.hold) : publish(order));
 });
 process.on('disconnect', () => process.exit());
-tell({ event: 'ready' });
+void tell({ event: 'ready' });

@@ -44,7 +44,7 @@ export function closing(declare: Declare): void {
     t.true(signals[0]?.aborted);
     const next = new Recorder(() => retry(Infinity));
     await subscribe(await bench.open(), 'deadline', next);
-    await until(() => next.messages.length === 1, 'it came again', 1500);
+    await until(() => next.messages.length === 1, 'it came again');
     t.like(next.messages[0], { attempt: 2, id: recorder.messages[0]?.id });
     open();
     await until(async () => (await broker.stats('deadline')).parked === 1, 'the outcome of its new owner counts');
@@ -102,7 +102,7 @@ export function brokersEnd(declare: Declare): void {
       await subscribe(second, 'hand', recorder);
       await first.close();
       t.true(signals.every(({ aborted }) => aborted));
-      await until(() => recorder.messages.length === 3, 'they came again', 1500);
+      await until(() => recorder.messages.length === 3, 'they came again');
       t.deepEqual(
         recorder.messages.map(({ attempt }) => attempt),
         [2, 2, 2],

@@ -38,7 +38,7 @@ export class BrokerProcess {
 
   async until(event: News['event'], count = 1): Promise<void> {
     const told = (): boolean => this.count(event) >= count;
-    await until(() => told() || this.hasEnded, `a process told of ${count} ${event}`, 20_000);
+    await until(() => told() || this.hasEnded, `a process told of ${count} ${event}`, 60_000);
     if (!told()) throw new Error(`a process ended before it told of ${count} ${event}`);
   }
 
@@ -59,11 +59,11 @@ export class BrokerProcess {
     this.child.kill(signal);
   }
 
-  /** Ends it without a chance to tidy up. */
+  /** Ends it without a chance to tidy up. Resolves when all it told is there. */
   async kill(): Promise<void> {
     if (this.hasEnded) return;
-    const exited = once(this.child, 'exit');
+    const ended = once(this.child, 'close');
     this.child.kill('SIGKILL');
-    await exited;
+    await ended;
   }
 }

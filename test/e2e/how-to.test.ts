@@ -37,7 +37,7 @@ const words = (command: string): string[] => command.split(' ').slice(1);
 type Variant = 'declarative' | 'programmatic';
 
 async function stage(t: ExecutionContext, variant: Variant, files: boolean, broker = 'sqlite'): Promise<Stage> {
-  t.timeout(120_000);
+  t.timeout(300_000);
   for (const port of [5000, 3000]) await until(() => isFree(port), `port ${port} is free`, 60_000);
   const home = temporaryHome(t);
   t.is((await dapr(t, ['init', '--broker', broker], { home })).code, 0);
@@ -53,7 +53,7 @@ async function stage(t: ExecutionContext, variant: Variant, files: boolean, brok
     env,
     cwd: join(EXAMPLES, 'express', variant),
   });
-  for (const app of [app1, app2]) await until(() => app.stderr().includes('step=ready'), 'the app is ready', 30_000);
+  for (const app of [app1, app2]) await until(() => app.stderr().includes('step=ready'), 'the app is ready');
   const myapp = await publisher(t, home);
   return { home, app1, app2, myapp };
 }
@@ -64,11 +64,7 @@ async function publisher(t: ExecutionContext, home: string): Promise<Running> {
     async () => {
       await until(() => isFree(3500), 'port 3500 is free', 60_000);
       const myapp = startDapr(t, words('dapr --app-id myapp --port 3500 run'), { home, env });
-      await until(
-        () => myapp.child.exitCode !== null || myapp.stderr().includes('step=ready'),
-        'it runs or ends',
-        20_000,
-      );
+      await until(() => myapp.child.exitCode !== null || myapp.stderr().includes('step=ready'), 'it runs or ends');
       return myapp.child.exitCode === null ? myapp : undefined;
     },
     'a sidecar has port 3500',
@@ -134,7 +130,7 @@ howTo('both at once: still one copy each', async (t) => {
 });
 
 howTo('a components path and an app that no subscription is scoped to: it publishes and gets nothing', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   await until(() => isFree(5000), 'port 5000 is free', 60_000);
   const home = temporaryHome(t);
   const components = join(home, 'myComponents');
@@ -144,7 +140,7 @@ howTo('a components path and an app that no subscription is scoped to: it publis
   copyFileSync(join(EXAMPLES, 'flask/declarative/app1.py'), join(home, 'app1.py'));
   const command = 'dapr run --app-id myapp --components-path ./myComponents -- python3 app1.py';
   const myapp = startDapr(t, words(command), { home, env });
-  await until(async () => myapp.stderr().includes('step=ready') && !(await isFree(5000)), 'the app runs', 30_000);
+  await until(async () => myapp.stderr().includes('step=ready') && !(await isFree(5000)), 'the app runs');
   const published = await dapr(t, ['publish', '--pubsub', 'pubsub', '--topic', 'deathStarStatus', '--data', PAYLOAD], {
     home,
     env,
@@ -223,13 +219,13 @@ test('an app killed in mid-message gets it again after its restart', async (t) =
     );
   const port = await freePort();
   const first = start('holds', port);
-  await until(() => first.stderr().includes('step=ready'), 'the app is ready', 30_000);
+  await until(() => first.stderr().includes('step=ready'), 'the app is ready');
   t.is((await dapr(t, ['publish', '-i', 'held', '-t', 'held', '-d', '42'], { home })).code, 0);
   await until(() => first.stdout().includes('holds 42'), 'the app has the event');
   process.kill((await listed(home, 'held')).appPid, 'SIGKILL');
   await first.ended;
   const second = start('handles', port);
-  await until(() => second.stdout().includes('handles 42'), 'it comes again', 30_000);
+  await until(() => second.stdout().includes('handles 42'), 'it comes again');
   second.child.kill('SIGINT');
   t.is(await second.ended, 0);
 });

@@ -47,7 +47,7 @@ function post(port: number, seq: number): Promise<boolean> {
 }
 
 test(`the sidecar killed with -9 at ${KILLS} random moments under load loses nothing that was acknowledged`, async (t) => {
-  t.timeout(300_000);
+  t.timeout(900_000);
   const directory = await temporaryDirectory(t);
   const handled = new Set<number>();
   const app = await startHttpApp({

@@ -69,7 +69,7 @@ test.serial('an independent client finds key, headers and value as Dapr writes t
       records.push({ key: key?.toString(), value: value?.toString() ?? null, headers: Object.fromEntries(plain) });
     },
   });
-  await until(() => records.length === 2, 'both are there', 20_000);
+  await until(() => records.length === 2, 'both are there');
   t.deepEqual(records, [
     { key: 'kéy', value: '{"a":1}', headers: { partitionKey: 'kéy', ttlInSeconds: '60', rawPayload: 'true' } },
     { key: 'kéy', value: null, headers: { __key: 'kéy' } },

@@ -44,7 +44,7 @@ test.serial(
     await server.start();
     isWell = true;
     const second = await startDaprd(t, options);
-    await until(() => handled.size === 10, 'the app has them', 15_000);
+    await until(() => handled.size === 10, 'the app has them');
     t.is(await second.stop(), 0);
     t.false(second.log().includes('TimeoutNegativeWarning'));
   },
@@ -87,7 +87,7 @@ test.serial('a bulk subscription gets full batches, also of messages that keep a
   t.teardown(() => app.close());
   const daprd = await startDaprd(t, { appPort: app.port, resources: { 'pubsub.yaml': component() } });
   for (let seq = 0; seq < 150; seq++) t.is((await publish(daprd, 'bulk', { seq })).status, 204);
-  await until(() => batches.length === 3, 'three batches', 4000);
+  await until(() => batches.length === 3, 'three batches');
   t.deepEqual(
     batches.flat(),
     Array.from({ length: 150 }, (_, seq) => String(seq)),

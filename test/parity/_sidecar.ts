@@ -160,7 +160,7 @@ async function launch(t: ExecutionContext, options: SidecarOptions): Promise<Sid
       () => false,
     );
   if (options.ready ?? true)
-    await until(async () => child.exitCode !== null || (await healthz()), 'it is healthy', 30_000);
+    await until(async () => child.exitCode !== null || (await healthz()), 'it is healthy', 60_000);
   const publish: Sidecar['publish'] = async (topic, body, { type, query = '', pubsub = 'pubsub' } = {}) => {
     const headers = type === undefined ? {} : { 'content-type': type };
     const data = typeof body === 'string' ? Buffer.from(body) : JSON.stringify(body);

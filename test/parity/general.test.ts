@@ -149,17 +149,17 @@ test('a Resiliency that is added and removed is in the metadata and out again', 
     (((await sidecar.metadata())['resiliencies'] ?? []) as { name: string }[]).map(({ name }) => name).join();
   t.is(await names(), '');
   await sidecar.write('r.yaml', resiliency('myresiliency'));
-  await until(async () => (await names()) === 'myresiliency', 'it is there', 5000);
+  await until(async () => (await names()) === 'myresiliency', 'it is there');
   await sidecar.write('s.yaml', resiliency('another'));
-  await until(async () => (await names()).split(',').sort().join() === 'another,myresiliency', 'both are', 5000);
+  await until(async () => (await names()).split(',').sort().join() === 'another,myresiliency', 'both are');
   await sidecar.remove('r.yaml');
-  await until(async () => (await names()) === 'another', 'one is gone', 5000);
+  await until(async () => (await names()) === 'another', 'one is gone');
 });
 
 test('a Configuration that is put among the resources is told of by name', async (t) => {
   const sidecar = await startSidecar(t);
   await sidecar.write('c.yaml', configuration('myconfiguration', { metric: { enabled: true } }));
-  await until(() => sidecar.log().includes('myconfiguration'), 'its name is in the log', 5000);
+  await until(() => sidecar.log().includes('myconfiguration'), 'its name is in the log');
   t.is(await sidecar.publish('a', 1), 204);
 });
 

@@ -20,7 +20,7 @@ test('an app that is not well is not called, until it is', async (t) => {
       const body = await response.text();
       return well ? response.status === 200 && body === 'GET /myfunc' : response.status === 500 && UNHEALTHY.test(body);
     };
-    await until(answers, well ? 'it is called' : 'it is not', 10_000);
+    await until(answers, well ? 'it is called' : 'it is not');
   };
   for (const well of [true, false, true, false]) await becomes(well);
   t.regex((await failure(invoke(sidecar, 'myfunc'))).details, UNHEALTHY);
@@ -38,7 +38,7 @@ test('an app over gRPC that is not well gets neither calls nor events', async (t
   const status = async (): Promise<number> => (await fetch(urlOf(sidecar, 'foo'))).status;
   const becomes = async (is: boolean): Promise<void> => {
     well = is;
-    await until(async () => (await status()) === (is ? 200 : 500), is ? 'it is well' : 'it is not', 10_000);
+    await until(async () => (await status()) === (is ? 200 : 500), is ? 'it is well' : 'it is not');
   };
   await until(() => app.asked.length > 0, 'it was probed');
   t.is(await status(), 500);
@@ -65,7 +65,7 @@ test('a blocked shutdown of an app that is not well any more ends at once', asyn
   const calls = (): Promise<string> => invoke(sidecar, 'foo', { verb: 'GET' }).then(text, ({ details }) => details);
   await until(async () => (await calls()) === 'GET /foo', 'it is called');
   app.well = false;
-  await until(async () => UNHEALTHY.test(await calls()), 'it is not', 10_000);
+  await until(async () => UNHEALTHY.test(await calls()), 'it is not');
   t.is(await sidecar.stop(), 0);
   for (const line of [
     'Blocking graceful shutdown for 3m0s or until app reports unhealthy...',

@@ -44,7 +44,7 @@ test('a stream gets events one by one, those of a bulk publish too, and in the o
   }));
   await call(sidecar.client, 'bulkPublishEvent', { pubsubName: 'pubsub', topic: 'a', entries, metadata: {} });
   for (let n = 0; n < 1000; n++) t.is(await sidecar.publishGrpc('a', `single ${n}`), 0);
-  await until(() => events.length === 1004, 'all come', 30_000);
+  await until(() => events.length === 1004, 'all come');
   const texts = events.map(({ data }) => Buffer.from(data).toString());
   t.deepEqual(texts.slice(0, 4).sort(), ['bulk 1', 'bulk 2', 'bulk 3', 'bulk 4']);
   t.deepEqual(
@@ -137,13 +137,13 @@ test('components that are added, replaced, removed and made again take the subsc
   await app.got(1);
   await sidecar.write('two.yaml', memory('pubsub2'));
   const serves = async (pubsub: string): Promise<boolean> => (await sidecar.publish('probe', 0, { pubsub })) === 204;
-  await until(() => serves('pubsub2'), 'the second is there', 5000);
+  await until(() => serves('pubsub2'), 'the second is there');
   t.is(await sidecar.publish('a', 2, { pubsub: 'pubsub2' }), 204);
   await sidecar.remove('pubsub.yaml');
-  await until(async () => !(await serves('pubsub')), 'the first is gone', 5000);
+  await until(async () => !(await serves('pubsub')), 'the first is gone');
   t.is(await sidecar.publish('a', 3), 404);
   await sidecar.write('again.yaml', memory('pubsub'));
-  await until(() => serves('pubsub'), 'it is back', 5000);
+  await until(() => serves('pubsub'), 'it is back');
   t.is(await sidecar.publish('a', 4), 204);
   t.deepEqual(
     (await app.got(3)).map(({ path, data }) => [path, String(data)]),
@@ -164,7 +164,7 @@ test('subscriptions in two directories are added, edited and removed; an edited 
   const sidecar = await startSidecar(t, { appPort: app.port, protocol: 'grpc', args });
   const events = await subscribe(t, sidecar, 'streamed');
   const becomes = (topics: string): Promise<unknown> =>
-    until(async () => (await topicsOf(sidecar)) === topics, `subscribed to ${topics}`, 5000);
+    until(async () => (await topicsOf(sidecar)) === topics, `subscribed to ${topics}`);
   await sidecar.write('a.yaml', declared('v1alpha1', 'a', { topic: 'a', route: '/a' }));
   await becomes('a,streamed');
   const two = declared('v2alpha1', 'b', { topic: 'b', routes: { default: '/b' } });
@@ -200,7 +200,7 @@ test('a delivery outlives the file of its subscription, and is counted when the 
   t.is(await sidecar.publish('a', 'x'), 204);
   await app.got(1);
   await sidecar.remove('s.yaml');
-  await until(async () => (await topicsOf(sidecar)) === '', 'nothing is subscribed', 5000);
+  await until(async () => (await topicsOf(sidecar)) === '', 'nothing is subscribed');
   t.is(await ingress(sidecar), 0);
   finish();
   await until(async () => (await ingress(sidecar)) === 1, 'it is counted');
@@ -209,7 +209,7 @@ test('a delivery outlives the file of its subscription, and is counted when the 
 test('without an app a subscription that is added is listed, and publishing goes on', async (t) => {
   const sidecar = await startSidecar(t);
   await sidecar.write('s.yaml', declared('v2alpha1', 's', { topic: 'a', routes: { default: '/a' } }));
-  await until(async () => (await topicsOf(sidecar)) === 'a', 'it is listed', 5000);
+  await until(async () => (await topicsOf(sidecar)) === 'a', 'it is listed');
   t.is(await sidecar.publishGrpc('a', 'x'), 0);
 });
 

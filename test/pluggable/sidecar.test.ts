@@ -91,7 +91,7 @@ test('a component that is killed and comes back is initialised again, and nothin
   t.is((await publish(daprd, 'crash', '2')).status, 500);
   fails = false;
   const second = await pluginProcess(t, options);
-  await until(() => second.events.some(({ kind }) => kind === 'ack'), 'it came again and is acknowledged', 20_000);
+  await until(() => second.events.some(({ kind }) => kind === 'ack'), 'it came again and is acknowledged');
   t.is((await publish(daprd, 'crash', '3')).status, 204);
   await until(() => receiver.received.some(({ event }) => event['data'] === 3), 'what is published then arrives');
   t.deepEqual(

@@ -138,8 +138,8 @@ test('what a lost reply brought is claimed again at once', async (t) => {
   await publishing;
   ended = true;
   await killing;
-  await until(() => new Set(recorder.texts).size === all.length, 'all arrived', 20_000);
-  await until(async () => (await broker.stats('orders')).pending === 0, 'all settled', 20_000);
+  await until(() => new Set(recorder.texts).size === all.length, 'all arrived');
+  await until(async () => (await broker.stats('orders')).pending === 0, 'all settled');
   t.deepEqual([...new Set(recorder.texts)].toSorted(), all.toSorted());
 });
 
@@ -169,7 +169,7 @@ test('a server that still loads its data is waited for', async (t) => {
   await until(async () => /loading:1/.test(String(await server.ask('info').catch(() => ''))), 'it loads');
   const [failure] = await broker.publish('orders', [text('early')]);
   t.truthy(failure);
-  await until(async () => (await broker.publish('orders', [text('late')])).length === 0, 'it has loaded', 20_000);
+  await until(async () => (await broker.publish('orders', [text('late')])).length === 0, 'it has loaded');
   await until(() => recorder.texts.includes('late'), 'it arrived');
   t.true(lines.length <= 4, lines.join('\n'));
 });
@@ -187,7 +187,7 @@ test('a topic whose key is no stream any more does not disturb the others', asyn
   t.regex(failure?.error.message ?? '', /WRONGTYPE/);
   await server.ask('del', 'broken');
   await publish(broker, 'broken', 'x');
-  await until(() => broken.messages.length === 1, 'it heals', 15_000);
+  await until(() => broken.messages.length === 1, 'it heals');
 });
 
 test('what was trimmed before it was handled is said and does not stay pending', async (t) => {

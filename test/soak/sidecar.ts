@@ -8,7 +8,7 @@ import { until } from '../_support/until.ts';
 import { LogBook } from './log-book.ts';
 
 const BINARY = fileURLToPath(new URL('../../bin/daprd', import.meta.url));
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 export interface SidecarPlan {
   readonly appId: string;
@@ -62,7 +62,7 @@ export class Sidecar {
       stream.setEncoding('utf8').on('data', (chunk: string) => log.add(chunk));
     }
     this.child = child;
-    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal ?? '')));
+    this.exited = new Promise((resolve) => child.once('close', (code, signal) => resolve(code ?? signal ?? '')));
   }
 
   async ready(): Promise<void> {

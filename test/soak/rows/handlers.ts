@@ -84,7 +84,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
       await until(() => ledger.acknowledged > 1500, 'more is published than the stream may keep');
       await load.stop();
       await app.become({});
-      await until(() => site.isSettled(), 'the group has nothing left', 30_000);
+      await until(() => site.isSettled(), 'the group has nothing left');
       site.note('lost by trimming', ledger.open().length);
       await load.publish();
       const newest = ledger.newestAcknowledged;
@@ -113,7 +113,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
       await until(async () => {
         if (!app.isRunning) await app.start();
         return site.ledger.timesOf(deadly.seq) > 0;
-      }, 'what ends the app reaches the dead-letter topic', 30_000); // prettier-ignore
+      }, 'what ends the app reaches the dead-letter topic'); // prettier-ignore
       site.expect(sidecar.isRunning, 'the sidecar runs');
       await site.flows('goes on after ms', 3000);
     },

@@ -72,7 +72,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       else victim.signal('SIGSTOP');
       const began = performance.now();
       await site.app.become({});
-      await until(() => site.isSettled(), 'everything is taken over', 30_000);
+      await until(() => site.isSettled(), 'everything is taken over');
       site.app.read();
       const how = kills ? 'killed' : 'hanging';
       site.within(`settled after one was ${how}, ms`, performance.now() - began, PROCESSING_TIMEOUT_MS + 5000);

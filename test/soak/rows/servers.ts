@@ -137,8 +137,8 @@ export const SERVERS: Readonly<Record<number, Row>> = {
       const client = server.client();
       await client.call('config', ['SET', 'requirepass', 'secret']);
       sidecar.launch();
+      await until(() => sidecar.log.says(/error connecting to redis at .* NOAUTH/), 'it says that it was not let in');
       await until(() => !sidecar.isRunning, 'it ends');
-      site.expect(sidecar.log.says(/error connecting to redis at .* NOAUTH/), 'it says that it was not let in');
       await client.call('config', ['SET', 'requirepass', '']);
       await sidecar.start();
       await site.drains();

@@ -39,7 +39,7 @@ test('an owner that does not beat for the processing timeout is gone although it
     t.deepEqual(first.gone(), []);
     return performance.now() > end;
   }, 'it had beaten for a while');
-  await until(() => first.gone().includes(second.owner), 'its silence was noticed', 2000);
+  await until(() => first.gone().includes(second.owner), 'its silence was noticed');
   first.close();
   second.close();
 });
