@@ -10,20 +10,21 @@ export function groups(declare: Declare): void {
     'members of a group share its messages and no two get the same',
     async (t, bench) => {
       const brokers = [await bench.open('team', 2), await bench.open('team', 2)];
-      const slowly = (): Promise<Outcome> => new Promise((resolve) => setTimeout(() => resolve(SUCCESS), 3));
-      const members = [new Recorder(slowly), new Recorder(slowly)];
+      // Who is faster does not get everything: nobody goes on before both have begun.
+      const { promise: gate, resolve: open } = Promise.withResolvers<Outcome>();
+      const members: Recorder[] = [0, 1].map(
+        () =>
+          new Recorder(() => {
+            if (members.every(({ messages }) => messages.length > 0)) open(SUCCESS);
+            return gate;
+          }),
+      );
       for (const [index, broker] of brokers.entries()) await subscribe(broker, 'share', members[index] as Recorder);
       const all = texts('m', 150);
       await Promise.all(all.map((content, index) => publish(brokers[index % 2] ?? t.fail(), 'share', content)));
-      await until(
-        () => members[0] && members[1] && members[0].messages.length + members[1].messages.length >= 150,
-        'all came',
-      );
-      t.deepEqual(members.flatMap((member) => member.texts).toSorted(), all.toSorted());
-      t.true(
-        members.every((member) => member.messages.length > 0),
-        'both had some',
-      );
+      const came = (): string[] => members.flatMap((member) => member.texts);
+      await until(() => came().length >= 150, 'both have some, and all came');
+      t.deepEqual(came().toSorted(), all.toSorted());
     },
     'parallel',
   );
@@ -91,7 +92,8 @@ export function groups(declare: Declare): void {
         took.push(performance.now() - began);
       }
       took.sort((a, b) => a - b);
-      t.true((took[10] as number) < 200, `half took longer than ${took[10]} ms`);
+      // Who is not told looks every second or two.
+      t.true((took[10] as number) < 500, `half took longer than ${took[10]} ms`);
     },
     'shared',
   );

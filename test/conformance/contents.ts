@@ -171,15 +171,18 @@ export function order(declare: Declare): void {
       const broker = await bench.open('consumer', 4);
       let running = 0;
       let most = 0;
+      const { promise: gate, resolve: open } = Promise.withResolvers<void>();
       const recorder = new Recorder(async () => {
         most = Math.max(most, ++running);
+        if (most === 4) open();
+        await gate;
         await new Promise((resolve) => setTimeout(resolve, 5));
         running--;
         return SUCCESS;
       });
       await subscribe(broker, 'wide', recorder);
       await publish(broker, 'wide', ...texts('m', 60));
-      await until(() => recorder.messages.length === 60, 'all arrived');
+      await until(() => recorder.messages.length === 60, 'four run at once, and all arrived');
       t.is(most, 4);
     },
     'parallel',

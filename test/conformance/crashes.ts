@@ -46,7 +46,8 @@ export function crashes(declare: DeclareCrash): void {
     const began = performance.now();
     await second.subscribe('again', { hold: false });
     await second.until('delivered', 3);
-    t.true(performance.now() - began < 1500, `took ${performance.now() - began} ms`);
+    // What is left to others is looked for every 5 s.
+    t.true(performance.now() - began < 4000, `took ${performance.now() - began} ms`);
     t.deepEqual(second.texts('delivered').toSorted(), texts('m', 3));
     t.true(second.news.every((news) => news.event !== 'delivered' || news.attempt === 2));
   });
@@ -74,7 +75,7 @@ export function crashes(declare: DeclareCrash): void {
       open();
       await until(async () => (await sibling.stats('hang')).parked === 1, 'the outcome of the sibling counts');
     },
-    { processingTimeout: '1s' },
+    { processingTimeout: '2s' },
   );
 
   declare(
@@ -86,11 +87,11 @@ export function crashes(declare: DeclareCrash): void {
       await slow.until('delivered');
       const recorder = new Recorder();
       await subscribe(sibling, 'slow', recorder);
-      const end = performance.now() + 5000;
-      await until(() => performance.now() > end, 'ten times the processing timeout was over');
+      const end = performance.now() + 7000;
+      await until(() => performance.now() > end, 'the processing timeout was over many times');
       t.is(recorder.messages.length, 0);
       t.is(slow.count('aborted'), 0);
     },
-    { processingTimeout: '500ms' },
+    { processingTimeout: '1500ms' },
   );
 }

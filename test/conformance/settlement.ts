@@ -140,10 +140,11 @@ export function parking(declare: Declare): void {
       await until(async () => (await broker.stats('figures')).oldestUnsettledMs >= 20, 'it grows old');
       t.like(await broker.stats('figures'), { lag: 5, pending: 2, parked: 0 });
       open();
-      await until(
-        async () => (await broker.stats('figures')).pending === 0 && recorder.messages.length === 7,
-        'all is settled',
-      );
+      const settled = async (): Promise<boolean> => {
+        const { lag, pending } = await broker.stats('figures');
+        return lag + pending === 0 && recorder.messages.length === 7;
+      };
+      await until(settled, 'all is settled');
       t.deepEqual(await broker.stats('figures'), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
     },
     'parallel',

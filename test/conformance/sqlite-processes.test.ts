@@ -104,7 +104,8 @@ among('an idle process is woken by what others publish', async (t, place) => {
     took.push(performance.now() - began);
   }
   took.sort((a, b) => a - b);
-  t.true((took[10] as number) < 100 && (took[19] as number) < 1500, `took ${took.map(Math.round).join(' ')} ms`);
+  // Without the bell it looks every two seconds.
+  t.true((took[10] as number) < 500, `took ${took.map(Math.round).join(' ')} ms`);
 });
 
 among('processes that start at the same moment make one database', async (t, place) => {
