@@ -51,14 +51,14 @@ test('the names of processes that were killed go from the group when what they h
 
 test('what a consumer of another machine has is taken when the processing timeout is over, all of it and not before', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const settings = { redisHost: server.address, processingTimeout: '1500ms' };
+  const settings = { redisHost: server.address, processingTimeout: '4s' };
   const { broker } = await openSite(t, settings);
   const client = server.client();
   await client.xgroup('CREATE', 'orders', 'team', '0', 'MKSTREAM');
   await publish(broker, 'orders', ...texts('m', 250));
   const elsewhere = 'team@elsewhere:1:2:00112233aabb:1';
-  await client.xreadgroup('GROUP', 'team', elsewhere, 'COUNT', 250, 'STREAMS', 'orders', '>');
   const began = performance.now();
+  await client.xreadgroup('GROUP', 'team', elsewhere, 'COUNT', 250, 'STREAMS', 'orders', '>');
   const recorder = new Recorder();
   await subscribe(broker, 'orders', recorder);
   await publish(broker, 'orders', 'new');
@@ -66,13 +66,13 @@ test('what a consumer of another machine has is taken when the processing timeou
   t.is(recorder.messages.length, 1);
   await until(() => recorder.messages.length === 251, 'all were taken over');
   const took = performance.now() - began;
-  t.true(took >= 1400 && took < 6500, `took ${took} ms`);
+  t.true(took > 3999 && took < 20_000, `took ${took} ms`);
   t.deepEqual(recorder.texts.slice(1).toSorted(), texts('m', 250).toSorted());
 });
 
 test('a handler that takes many times the processing timeout keeps its message, however often others look', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const settings = { redisHost: server.address, processingTimeout: '600ms', redeliverInterval: '100ms' };
+  const settings = { redisHost: server.address, processingTimeout: '1500ms', redeliverInterval: '100ms' };
   const [{ broker }, sibling] = await Promise.all([openSite(t, settings), openSite(t, settings)]);
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
   const attempts: number[] = [];
@@ -87,7 +87,7 @@ test('a handler that takes many times the processing timeout keeps its message, 
   await until(() => attempts.length === 1, 'it is in hand');
   const other = new Recorder();
   await subscribe(sibling.broker, 'orders', other);
-  await wait(3000);
+  await wait(8000);
   open();
   await until(async () => attempts.length === 2 && (await broker.stats('orders')).pending === 0, 'it is settled');
   t.deepEqual(attempts, [1, 2]);

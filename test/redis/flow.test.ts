@@ -9,13 +9,13 @@ import { openSite } from './_site.ts';
 
 test('no more is taken from the server than can be handled soon, and slow handlers cause no second delivery', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const settings = { redisHost: server.address, processingTimeout: '500ms', concurrency: '4' };
+  const settings = { redisHost: server.address, processingTimeout: '1500ms', concurrency: '4' };
   const [{ broker }, sibling] = await Promise.all([openSite(t, settings), openSite(t, settings)]);
   await publish(broker, 'orders', ...texts('m', 500));
-  const slow = new Recorder(() => wait(400, SUCCESS));
+  const slow = new Recorder(() => wait(1200, SUCCESS));
   await subscribe(broker, 'orders', slow);
   await subscribe(sibling.broker, 'orders', slow);
-  const end = performance.now() + 2500;
+  const end = performance.now() + 6000;
   await until(async () => {
     const [pending] = (await server.ask('xpending', 'orders', 'team')) as [number];
     t.true(pending <= 2 * (4 + 10 + 4), `${pending} pending`);
@@ -46,45 +46,56 @@ test('a hundred subscriptions that come and go leave no connection behind and sw
   await subscribe(broker, 'orders', recorder);
   await until(() => recorder.messages.length === 20, 'all arrived');
   t.true(recorder.messages.every(({ attempt }) => attempt === 1));
-  const clients = String(await server.ask('client', 'LIST'))
-    .trim()
-    .split('\n');
-  t.true(clients.length <= 4, clients.join('\n'));
+  const clients = async (): Promise<string[]> =>
+    String(await server.ask('client', 'LIST'))
+      .trim()
+      .split('\n');
+  await until(async () => (await clients()).length <= 4, 'a few connections are left');
 });
 
 test('a new topic is read at once, though a read of others is waiting', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const { broker } = await openSite(t, { redisHost: server.address });
+  const { broker } = await openSite(t, { redisHost: server.address, readTimeout: '10s' });
   await subscribe(broker, 'idle', new Recorder());
-  for (const topic of texts('topic', 5)) {
+  const took: number[] = [];
+  for (const topic of texts('topic', 9)) {
     const recorder = new Recorder();
     const subscription = await subscribe(broker, topic, recorder);
     const began = performance.now();
     await publish(broker, topic, 'x');
     await until(() => recorder.messages.length === 1, 'it arrived');
-    t.true(performance.now() - began < 1000);
     await subscription.close(NEVER);
-    t.true(performance.now() - began < 1500);
+    took.push(performance.now() - began);
   }
+  // A read waits for up to two seconds.
+  t.true((took.toSorted((a, b) => a - b)[4] as number) < 1000, took.map(Math.round).join(' '));
 });
 
 test('with a concurrency of 1 the order outlives the broker, also when the first one waits for its retry', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const settings = { redisHost: server.address, concurrency: '1' };
   const first = await openSite(t, settings);
-  const before = new Recorder((message) => (textOf(message) === 'm-1' ? retry(700) : SUCCESS));
+  let failed = Infinity;
+  const before = new Recorder((message) => {
+    if (textOf(message) !== 'm-1') return SUCCESS;
+    failed = performance.now();
+    return retry(700);
+  });
   await subscribe(first.broker, 'orders', before);
   await publish(first.broker, 'orders', ...texts('m', 30));
   await until(() => before.messages.length === 2, 'the second one failed');
-  const failed = performance.now();
   await first.broker.close();
-  const after = new Recorder();
+  let again = 0;
+  const after = new Recorder(() => {
+    again ||= performance.now();
+    return SUCCESS;
+  });
   await subscribe((await openSite(t, settings)).broker, 'orders', after);
   await until(() => after.messages.length === 29, 'all the others came');
   t.deepEqual(after.texts, texts('m', 30).slice(1));
   t.is(after.messages[0]?.attempt, 2);
   t.true(after.messages.slice(1).every(({ attempt }) => attempt === 1));
-  t.true(performance.now() - failed >= 699);
+  t.true(again - failed >= 699, `came again after ${again - failed} ms`);
 });
 
 test('maxLenApprox and streamTTL keep streams short', async (t) => {

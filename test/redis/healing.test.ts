@@ -75,11 +75,11 @@ test('a server that is killed and comes back has lost nothing, and the log is sh
   await server.kill();
   const began = performance.now();
   const refusals = await Promise.all(texts('lost', 5).map((content) => broker.publish('orders', [text(content)])));
-  t.true(performance.now() - began < 3000, 'a publish fails in bounded time');
+  t.true(performance.now() - began < 15_000, 'a publish fails in bounded time');
   t.true(refusals.every(([refusal]) => /ECONNREFUSED|closed/.test(refusal?.error.message ?? '')));
   await until(() => lines.some((line) => line.includes('cannot be reached')), 'it is said');
-  const attempts = await connectionsTo(server.port, 1500);
-  t.true(attempts >= 2 && attempts <= 40, `${attempts} attempts to connect`);
+  const attempts = await connectionsTo(server.port, 3000);
+  t.true(attempts >= 2 && attempts <= 80, `${attempts} attempts to connect`);
   isBack = true;
   await server.start();
   const back = performance.now();
@@ -88,7 +88,7 @@ test('a server that is killed and comes back has lost nothing, and the log is sh
     async () => recorder.texts.includes('new') && (await broker.stats('orders')).pending === 0,
     'all is done',
   );
-  t.true(performance.now() - back < 3000, `took ${performance.now() - back} ms`);
+  t.true(performance.now() - back < 15_000, `took ${performance.now() - back} ms`);
   t.deepEqual([...new Set(recorder.texts)].toSorted(), [...texts('m', 20), 'new'].toSorted());
   t.true(lines.length <= 4, lines.join('\n'));
   t.is(
@@ -109,13 +109,13 @@ test('a server that hangs is given up, and used again when it goes on', async (t
   const began = performance.now();
   const [failure] = await broker.publish('orders', [text('hanging')]);
   t.truthy(failure);
-  t.true(performance.now() - began < 2500);
+  t.true(performance.now() - began < 4500, 'sooner than without the setting');
   await t.throwsAsync(broker.ping());
   server.signal('SIGCONT');
   const continued = performance.now();
   await until(async () => (await broker.publish('orders', [text('after')])).length === 0, 'a publish succeeds');
   await until(() => recorder.texts.includes('after'), 'it arrived');
-  t.true(performance.now() - continued < 3000, `took ${performance.now() - continued} ms`);
+  t.true(performance.now() - continued < 15_000, `took ${performance.now() - continued} ms`);
 });
 
 test('what a lost reply brought is claimed again at once', async (t) => {
@@ -124,19 +124,20 @@ test('what a lost reply brought is claimed again at once', async (t) => {
   const recorder = new Recorder();
   await subscribe(broker, 'orders', recorder);
   const all = texts('m', 300);
-  const publishing = (async () => {
-    for (const content of all)
-      await until(async () => (await broker.publish('orders', [text(content)])).length === 0, content);
-  })();
-  let ended = false;
+  let published = 0;
   const killing = (async () => {
-    while (!ended) {
+    while (published < all.length) {
       await server.ask('client', 'KILL', 'TYPE', 'normal').catch(() => undefined);
       await wait(50);
+      // However slow the machine, something gets through between two kills.
+      const next = Math.min(published + 1, all.length);
+      await until(() => published >= next, 'it goes on');
     }
   })();
-  await publishing;
-  ended = true;
+  for (; published < all.length; published++) {
+    const content = all[published] as string;
+    await until(async () => (await broker.publish('orders', [text(content)])).length === 0, content);
+  }
   await killing;
   await until(() => new Set(recorder.texts).size === all.length, 'all arrived');
   await until(async () => (await broker.stats('orders')).pending === 0, 'all settled');
@@ -206,7 +207,7 @@ test('what was trimmed before it was handled is said and does not stay pending',
 
 test('payloads beyond what may be on its way are refused, not kept', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const { broker } = await openSite(t, { redisHost: server.address });
+  const { broker } = await openSite(t, { redisHost: server.address, readTimeout: '60s' });
   server.signal('SIGSTOP');
   const big = { ...text(''), data: Buffer.alloc(16 * MEBIBYTE) };
   const results = Promise.all(Array.from({ length: 6 }, () => broker.publish('big', [big])));

@@ -54,7 +54,7 @@ test('opening is given up when told so, alone, behind Sentinels and in a cluster
       const began = performance.now();
       giveUp.abort();
       await t.throwsAsync(opening, { message: /^redis streams: error connecting to redis at .*:\d+: / });
-      t.true(performance.now() - began < 500, `${JSON.stringify(kind)} took ${performance.now() - began} ms`);
+      t.true(performance.now() - began < 3000, `${JSON.stringify(kind)} took ${performance.now() - began} ms`);
     }
   }
   t.is(await connectionsTo(absent.port, 1000), 0);
