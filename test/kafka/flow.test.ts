@@ -155,11 +155,11 @@ const generationOf = async (broker: unknown): Promise<number> =>
   (broker as { membership: { generation: number } }).membership.generation;
 
 test.serial('a handler that takes three times the session keeps its partition', async (t) => {
-  const { broker } = await open(t);
+  const { broker } = await open(t, { sessionTimeout: '2s' });
   let signal: AbortSignal | undefined;
   const recorder = new Recorder((_, given) => {
     signal = given;
-    return new Promise((resolve) => setTimeout(() => resolve(SUCCESS), 3000));
+    return new Promise((resolve) => setTimeout(() => resolve(SUCCESS), 6000));
   });
   await subscribe(broker, 'long', recorder);
   await publish(broker, 'long', 'x');

@@ -69,7 +69,8 @@ test('a publish that finds nobody fails, the whole list at once', async (t) => {
   const failures = await broker.publish('gone', texts('m', 50).map(text));
   t.is(failures.length, 50);
   t.like(failures[49]?.error, { code: 14 });
-  t.true(performance.now() - began < 5000);
+  // Each alone would wait for two seconds.
+  t.true(performance.now() - began < 20_000);
 });
 
 test('attempts go on counting over a restart of the component, by the id and the bytes', async (t) => {
