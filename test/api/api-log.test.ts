@@ -23,7 +23,8 @@ test('each call is logged with its method, status, duration and the size of the 
   await publish(daprd, 'secret-topic', '1');
   await fetch(`${daprd.http}/v1.0/healthz`);
   await until(() => calls(daprd).length === 3, 'all are logged');
-  const [refused = '', published = '', health = ''] = calls(daprd);
+  const of = (what: string): string => calls(daprd).find((line) => line.includes(what)) ?? '';
+  const [refused, published, health] = [of('/nobody/'), of('/pubsub/'), of('/healthz')];
   t.regex(refused, /method="POST \/v1.0\/publish\/nobody\/secret-topic" .*code=404/);
   t.regex(refused, new RegExp(`size=${Buffer.byteLength(body)}\\b`));
   t.regex(published, /code=204 .*size=0\b/);
@@ -37,7 +38,7 @@ test('URLs may be left out of it, and so may health checks', async (t) => {
   await publish(daprd, 'secret-topic', '1');
   await fetch(`${daprd.http}/v1.0/metadata`);
   await until(() => calls(daprd).length === 2, 'both are logged');
-  t.regex(calls(daprd)[0] ?? '', /method=PublishEvent\b/);
-  t.regex(calls(daprd)[1] ?? '', /method=GetMetadata\b/);
+  const methods = calls(daprd).map((line) => /method=(\w+)/.exec(line)?.[1]);
+  t.deepEqual(methods.toSorted(), ['GetMetadata', 'PublishEvent']);
   t.false(daprd.log().includes('secret-topic'));
 });

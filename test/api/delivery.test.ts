@@ -38,7 +38,7 @@ for (const [name, first] of [
     await until(() => app.received.length === 2, 'it comes again');
     const [a, b] = app.received as [Received, Received];
     t.deepEqual(a.body, b.body);
-    t.true(b.at - a.at > 700 && b.at - a.at < 3000, `after ${b.at - a.at} ms`);
+    t.true(b.at - a.at > 700 && b.at - a.at < 10_000, `after ${b.at - a.at} ms`);
   });
 }
 
@@ -49,8 +49,8 @@ test('pauses between attempts grow', async (t) => {
   await publish(daprd, 'grow', '1');
   await until(() => app.received.length === 4, 'the fourth attempt');
   const pauses = app.received.slice(1).map(({ at }, i) => at - (app.received[i] as Received).at);
-  const [first, second, third] = pauses as [number, number, number];
-  t.true(second > first && third > second, String(pauses));
+  // 1 s, 2 s, 4 s, a fifth less at most
+  for (const [nth, pause] of pauses.entries()) t.true(pause > 700 * 2 ** nth, String(pauses));
 });
 
 test('success in any form settles the event: nothing comes twice', async (t) => {
@@ -329,10 +329,9 @@ test('a bulk subscription gets several events at once; only those that failed co
 });
 
 test('a batch is not longer than it may be, and a raw one carries the bytes', async (t) => {
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 2, maxAwaitDurationMs: 60_000 };
   const app = await startHttpApp({
-    subscribe: [
-      bulk('raw', { metadata: { rawPayload: 'true' }, bulkSubscribe: { enabled: true, maxMessagesCount: 2 } }),
-    ],
+    subscribe: [bulk('raw', { metadata: { rawPayload: 'true' }, bulkSubscribe })],
     reply: (received) => ({
       status: 200,
       body: JSON.stringify({
@@ -343,7 +342,7 @@ test('a batch is not longer than it may be, and a raw one carries the bytes', as
   t.teardown(() => app.close());
   const daprd = await startDaprd(t, { appPort: app.port, resources: { 'p.yaml': CONCURRENT } });
   await Promise.all(['a', 'b', 'c', 'd'].map((n) => publish(daprd, 'raw', n, { query: 'metadata.rawPayload=true' })));
-  await until(() => app.received.length === 2, 'two batches arrive', 900);
+  await until(() => app.received.length === 2, 'two batches arrive, without waiting for more');
   for (const one of app.received) t.is(batchOf(one).entries.length, 2);
   t.like(batchOf(app.received[0] as Received).entries[0], { contentType: 'application/octet-stream' });
   t.regex(String(batchOf(app.received[0] as Received).entries[0]?.event), /^[A-Za-z0-9+/]+=*$/);

@@ -214,12 +214,12 @@ test('a forced shutdown ends at once with exit code 1', async (t) => {
 });
 
 test('an idle connection does not delay the exit', async (t) => {
-  const daprd = await startDaprd(t);
+  const daprd = await startDaprd(t, { args: ['--dapr-graceful-shutdown-seconds', '60'] });
   const sockets = Array.from({ length: 5 }, () => connect(daprd.httpPort, '127.0.0.1').on('error', () => undefined));
   await fetch(`${daprd.http}/v1.0/healthz`);
   const started = performance.now();
   t.is(await daprd.stop(), 0);
-  t.true(performance.now() - started < 2000);
+  t.true(performance.now() - started < 20_000);
   for (const socket of sockets) socket.destroy();
 });
 

@@ -148,12 +148,12 @@ test('half-closing ends the subscription and the call', async (t) => {
 });
 
 test('a stop ends streams, and idle ones do not delay it', async (t) => {
-  const daprd = await startDaprd(t);
+  const daprd = await startDaprd(t, { args: ['--dapr-graceful-shutdown-seconds', '60'] });
   const subscriber = await new Subscriber(t, daprd).subscribe({}).live();
   const idle = new Subscriber(t, daprd);
   const started = performance.now();
   t.is(await daprd.stop(), 0);
-  t.true(performance.now() - started < 3000);
+  t.true(performance.now() - started < 20_000);
   await until(() => subscriber.error && idle.error, 'both clients hear of it');
   t.true([2, 14].includes(subscriber.error?.code ?? 0), String(subscriber.error));
 });

@@ -168,7 +168,7 @@ test('SIGHUP reads Configuration, HTTPEndpoint and Resiliency anew', async (t) =
     configuration('c', { metric: { enabled: true, http: { increasedCardinality } } });
   const { sidecar, files } = await configured(t, [metric(false)]);
   const seen = (): string => sidecar.log();
-  t.true(seen().includes('increasedCardinality\\":false'));
+  await until(() => seen().includes('increasedCardinality\\":false'), 'the metric spec is told');
   t.false(seen().includes('increasedCardinality\\":true'));
   await writeFile(files[0] as string, JSON.stringify(metric(true)));
   const endpoint = {
@@ -186,7 +186,7 @@ test('SIGHUP reads Configuration, HTTPEndpoint and Resiliency anew', async (t) =
       () => 'away',
     );
   await until(async () => JSON.stringify(await endpoints()) === '[{"name":"myendpoint"}]', 'the endpoint is listed');
-  t.true(seen().includes('myresiliency'));
+  await until(() => seen().includes('myresiliency'), 'the policy is told');
   await sidecar.remove('h.yaml');
   sidecar.signal('SIGHUP');
   await until(async () => JSON.stringify((await endpoints()) ?? []) === '[]', 'the endpoint is gone');

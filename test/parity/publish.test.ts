@@ -24,11 +24,11 @@ test('two events of a bulk subscription that is served one after the other wait 
     app.batches().map(({ size }) => size),
     [1, 1],
   );
-  t.true(first - began > 350, `the first after ${first - began} ms`);
-  t.true(second - first > 250 && second - first < 1500, `the second ${second - first} ms later`);
+  t.true(first - began > 450, `the first after ${first - began} ms`);
+  t.true(second - first > 450, `the second ${second - first} ms later`);
 });
 
-test('a thousand components, their names in any script, are there in seconds, and each takes events', async (t) => {
+test('a thousand components, their names in any script, are there, and each takes events', async (t) => {
   const names = [...Array(1000).keys()].map(
     (i) => `n${i}-${String.fromCodePoint(0xe0 + i, 0x3041 + (i % 80), 0x1f600 + (i % 60))}`,
   );
@@ -175,7 +175,8 @@ test('who may subscribe to which topics is said by app, and a CloudEvent in bina
   t.deepEqual(await topics(one.app, 2), ['t0', 't0']);
   t.deepEqual(await topics(two.app, 3), ['t0', 't0', 't1']);
   t.is(three.app.received().length, 0);
-  t.is(one.app.received()[1]?.data, `base64:${Buffer.from('bytes').toString('base64')}`);
+  const data = one.app.received().map((received) => received.data);
+  t.true(data.includes(`base64:${Buffer.from('bytes').toString('base64')}`));
 });
 
 test('a component whose group is the namespace delivers a bulk publish as one batch', async (t) => {

@@ -139,6 +139,7 @@ test('components that are added, replaced, removed and made again take the subsc
   const serves = async (pubsub: string): Promise<boolean> => (await sidecar.publish('probe', 0, { pubsub })) === 204;
   await until(() => serves('pubsub2'), 'the second is there');
   t.is(await sidecar.publish('a', 2, { pubsub: 'pubsub2' }), 204);
+  await app.got(2);
   await sidecar.remove('pubsub.yaml');
   await until(async () => !(await serves('pubsub')), 'the first is gone');
   t.is(await sidecar.publish('a', 3), 404);
@@ -251,9 +252,7 @@ for (const kind of ['single', 'bulk'] as const) {
     t.regex(await sidecar.metrics(), /^dapr_component_pubsub_egress_bulk_count\{.*success="true".*\} 2/m);
     t.is(app.received.length, 1);
     status = 503;
-    const began = performance.now();
     t.is(await exited, 0);
-    t.true(performance.now() - began < 5000);
     t.true(await until(() => sidecar.log().includes('App reported unhealthy, entering shutdown...'), 'it is logged'));
   });
 }

@@ -93,10 +93,10 @@ for (const way of WAYS) {
         ],
         ({ path }) => (path === '/a' ? 'fail' : 'success'),
       );
-      const began = performance.now();
       t.is(await sidecar.publish('a', { n: 1 }, { type: 'application/json' }), 204);
       const [first, dead] = await app.got(2);
-      t.true(performance.now() - began < 1000);
+      // A retry before would come as a second delivery.
+      t.is(app.received().filter(({ path }) => path === '/a').length, 1);
       t.like(first, { path: '/a', topic: 'a' });
       t.like(dead, { path: '/dead', data: { n: 1 } });
       const extensions = (dead?.event['extensions'] ?? {}) as Record<string, unknown>;
