@@ -119,7 +119,7 @@ test.serial('an app that does not end in time is exit code 5, and is killed a li
   t.is(code, 5);
   t.regex(stderr, /dapr stop slow --force/);
   t.is(await running.ended, 137);
-  t.false(exists(-appPid));
+  await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
 test.serial('--force ends everything at once', async (t) => {

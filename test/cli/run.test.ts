@@ -93,7 +93,7 @@ test.serial('SIGTERM drains the sidecar, ends the app and is a success', async (
   t.is(await running.ended, 0);
   t.regex(running.stdout(), /asked to end/);
   t.false(exists(pid));
-  t.false(exists(-appPid));
+  await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
 test.serial('an app that fails while it is being stopped is no clean stop', async (t) => {
@@ -114,7 +114,7 @@ test.serial('a second signal hurries an app that will not end', async (t) => {
   await until(() => !exists(pid), 'the sidecar is gone');
   running.child.kill('SIGINT');
   t.is(await running.ended, 130);
-  t.false(exists(-appPid));
+  await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
 test.serial('a third signal kills a sidecar that hangs', async (t) => {
@@ -129,17 +129,20 @@ test.serial('a third signal kills a sidecar that hangs', async (t) => {
   running.child.kill('SIGHUP');
   t.is(await running.ended, 130);
   t.false(exists(pid));
-  t.false(exists(-appPid));
+  await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
 test.serial('a sidecar whose command is killed before it is up ends as well', async (t) => {
   const home = temporaryHome(t);
-  const running = startDapr(t, ['run', '--app-id', 'early', 'sleep', '1000'], { home });
-  const sidecar = await until(() => sidecarOf(running.pid), 'the sidecar is started');
-  t.false(running.stderr().includes('step=api'));
-  running.child.kill('SIGKILL');
-  await until(() => !exists(sidecar), 'the sidecar is gone');
-  t.pass();
+  const killed = async (): Promise<boolean> => {
+    const running = startDapr(t, ['run', '--app-id', 'early', 'sleep', '1000'], { home });
+    const sidecar = await until(() => sidecarOf(running.pid), 'the sidecar is started');
+    running.child.kill('SIGKILL');
+    await until(() => !exists(sidecar), 'the sidecar is gone');
+    await running.ended;
+    return !running.stderr().includes('step=api');
+  };
+  t.true(await until(killed, 'it was killed early enough', 60_000));
 });
 
 /** Found among the command's children, as Linux lists them: the launcher has others before. */
@@ -167,7 +170,7 @@ test.serial('when the sidecar dies the app is ended, and that is a failure of ou
   process.kill(pid, 'SIGKILL');
   t.is(await running.ended, 125);
   t.regex(running.stderr(), /SIDECAR_FAILED/);
-  t.false(exists(-appPid));
+  await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
 test.serial('a shutdown that the API was asked for ends both cleanly', async (t) => {
@@ -244,7 +247,7 @@ test.serial('an app on another port is pointed out, and the wait can be limited'
     '--app-port',
     String(port),
     '--app-wait-timeout',
-    '6s',
+    '15s',
     '--env',
     `APP_PORT=${other}`,
   ];
@@ -287,11 +290,14 @@ test.serial('everything is JSON with -o json', async (t) => {
 
 test.serial('scripts for Dapr’s own command find their lines under --compat', async (t) => {
   const home = temporaryHome(t);
-  const { stdout } = await dapr(t, ['run', '--app-id', 'compat', '--compat', 'sh', '-c', 'echo hello; sleep 1'], {
-    home,
-  });
-  t.regex(stdout, /^== APP == hello$/m);
-  t.regex(stdout, /You're up and running! Both Dapr and your app logs will appear here\./);
+  const app = `echo hello; while [ ! -e ${home}/enough ]; do sleep 0.1; done`;
+  const running = startDapr(t, ['run', '--app-id', 'compat', '--compat', 'sh', '-c', app], { home });
+  const { stdout: said } = running;
+  await until(() => /You're up and running! Both Dapr and your app logs will appear here\./.test(said()), 'it is up');
+  await until(() => /^== APP == hello$/m.test(said()), 'the app is heard');
+  writeFileSync(join(home, 'enough'), '');
+  await running.ended;
+  const stdout = said();
   t.regex(stdout, /Exited Dapr successfully/);
   t.regex(stdout, /Exited App successfully/);
 });

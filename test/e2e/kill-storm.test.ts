@@ -72,6 +72,8 @@ test(`the sidecar killed with -9 at ${KILLS} random moments under load loses not
     const daprd = await start();
     const publishing = publisher.run(daprd);
     await wait(20 + Math.random() * 250);
+    // However slow the machine, there is something to lose.
+    if (kill % 5 === 4) await until(() => publisher.acknowledged.size > 2 * kill, 'some are acknowledged');
     t.is(await daprd.stop('SIGKILL'), 'SIGKILL');
     await publishing;
   }

@@ -7,7 +7,7 @@ export class LogBook {
   /** The most lines of one kind at level warning or worse within one second. */
   busiest = { lines: 0, kind: '' };
   readonly last: string[] = [];
-  private second = 0;
+  private second = '';
   private counts = new Map<string, number>();
   private rest = '';
 
@@ -26,7 +26,8 @@ export class LogBook {
     this.last.push(line);
     if (this.last.length > KEPT) this.last.shift();
     if (!/level=(warning|error|fatal)/.test(line)) return;
-    const now = Math.floor(performance.now() / 1000);
+    // By its own clock: a busy machine may bring the lines of several seconds at once.
+    const now = /time="([^."]+)/.exec(line)?.[1] ?? '';
     if (now !== this.second || this.counts.size > MAX_KINDS) this.counts = new Map();
     this.second = now;
     const kind = (/msg=("(?:[^"\\]|\\.)*"|\S+)/.exec(line)?.[1] ?? line).replace(/\d+/g, 'N');

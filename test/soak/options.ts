@@ -26,7 +26,7 @@ what was acknowledged with what was handled.
   --row A,B             which rows (all)
   --minutes N           for all of them together; each goes on for its share, and ends its last round (60)
   --short               one or a few rounds of each, as in CI
-  --patience N          limits of time are so many times as long, on a machine that does other things too (1; 3 if short)
+  --patience N          limits of time are so many times as long, on a machine that does other things too (1; 6 if short)
   --seed N              of what happens by chance (random); it is printed
   --output table|json, -o
   --help, -h
@@ -74,7 +74,7 @@ export function readOptions(argv: string[]): Options | undefined {
     rows: rowsOf(values.row),
     minutes: values.short ? 0 : number('minutes', values.minutes, 0),
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : number('seed', values.seed, 0),
-    patience: number('patience', values.patience ?? (values.short ? '3' : '1'), 1),
+    patience: number('patience', values.patience ?? (values.short ? '6' : '1'), 1),
     output,
   };
 }

@@ -161,7 +161,7 @@ export class Site {
   }
 
   /** Resolves when the group has nothing left on the topic and every acknowledged event is accounted for. */
-  async drains(ms = 60_000, topic = 'storm'): Promise<void> {
+  async drains(ms = 120_000, topic = 'storm'): Promise<void> {
     try {
       await until(async () => (await this.isSettled(topic)) && this.ledger.open().length === 0, 'it drains', ms);
     } catch {

@@ -44,14 +44,14 @@ async function handledWithin({ ledger, load, pause }: Site, seconds: number): Pr
 export const HANDLERS: Readonly<Record<number, Row>> = {
   10: {
     about: 'handlers take ten times processingTimeout: nothing is delivered twice',
-    setting: { sidecars: 2, settings: { processingTimeout: '500ms' } },
+    setting: { sidecars: 2, settings: { processingTimeout: '1s' } },
     async round(site) {
       const { app, ledger, load } = site;
       let begun = 0;
       app.onBegun = () => begun++;
-      await app.become({ delayMs: 5000 });
+      await app.become({ delayMs: 10_000 });
       for (let i = 0; i < 10; i++) await load.publish();
-      await site.catchesUp('handled after ms', 8000);
+      await site.catchesUp('handled after ms', 13_000);
       site.expect(begun === 10 && ledger.duplicates === 0, `10 events were delivered ${begun} times`);
     },
   },
@@ -133,11 +133,11 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
         await Promise.all(Array.from({ length: 100 }, () => load.publish('slow')));
       }
       const share = (100 * (await handledWithin(site, seconds))) / alone;
-      site.expect(share >= (isShort ? 40 : 80), `the sibling kept ${Math.round(share)} % of its rate`);
+      site.expect(share >= (isShort ? 15 : 80), `the sibling kept ${Math.round(share)} % of its rate`);
       site.note('sibling lost % of its rate', Math.max(0, 100 - share));
       site.limit('resident MiB more', sidecar.usage().residentMb - before, 64);
       await app.become({});
-      await site.drains(isShort ? 30_000 : 300_000, 'slow');
+      await site.drains(isShort ? 120_000 : 300_000, 'slow');
     },
   },
 };

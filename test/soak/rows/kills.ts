@@ -40,7 +40,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       const { app, ledger, proxy, sidecar } = site;
       let begun = 0;
       app.onBegun = () => begun++;
-      await app.become({ delayMs: 500 });
+      await app.become({ delayMs: 4000 });
       const from = ledger.tried;
       await publish(site, 20);
       const all = Array.from({ length: 20 }, (_, index) => from + index);
@@ -65,7 +65,7 @@ export const KILLS: Readonly<Record<number, Row>> = {
       const [kills, victim] = [nth % 2 === 1, site.sidecars[Math.floor(nth / 2) % 2] ?? site.sidecar];
       let begun = 0;
       site.app.onBegun = () => begun++;
-      await site.app.become({ delayMs: 1000 });
+      await site.app.become({ delayMs: 2500 });
       await publish(site, 40);
       await until(() => begun >= 20, 'both have their hands full');
       if (kills) await victim.kill();

@@ -24,10 +24,12 @@ const eventOf = (...args: Parameters<typeof textOf>): Record<string, unknown> =>
   JSON.parse(textOf(...args)) as Record<string, unknown>;
 
 test('an envelope has every attribute, and an independent implementation accepts it', (t) => {
+  const before = Math.floor(Date.now() / 1000) * 1000;
   const event = eventOf('{"a":1}', 'application/json');
   t.regex(String(event['id']), UUID);
   t.regex(String(event['time']), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$/);
-  t.true(Math.abs(Date.parse(String(event['time'])) - Date.now()) < 2000);
+  const time = Date.parse(String(event['time']));
+  t.true(before <= time && time <= Date.now());
   t.like(event, {
     data: { a: 1 },
     datacontenttype: 'application/json',
@@ -133,10 +135,10 @@ const inSeconds = (event: Record<string, unknown>): number =>
 
 test('a time to live becomes an expiration, as recorded', (t) => {
   const with_ = (ttl: string): Record<string, unknown> => eventOf('1', 'application/json', { TTLinSeconds: ttl });
-  t.true(Math.abs(inSeconds(with_('10')) - 10) <= 1);
-  t.true(Math.abs(inSeconds(with_('1m30s')) - 90) <= 1);
-  t.true(Math.abs(inSeconds(with_('0'))) <= 1);
-  t.true(Math.abs(inSeconds(with_('-5s'))) <= 1);
+  t.true(Math.abs(inSeconds(with_('10')) - 10) <= 3);
+  t.true(Math.abs(inSeconds(with_('1m30s')) - 90) <= 3);
+  t.true(Math.abs(inSeconds(with_('0'))) <= 3);
+  t.true(Math.abs(inSeconds(with_('-5s'))) <= 3);
   for (const ttl of ['-5', 'abc', '', '1.5']) t.false('expiration' in with_(ttl), ttl);
   t.regex(String(with_('99999999999')['expiration']), /^2\d{3}-/);
   t.false('expiration' in eventOf('1', 'text/plain', { ttl: '9' }, { ...CONTEXT, brokerExpires: true }));
