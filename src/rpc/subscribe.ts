@@ -5,7 +5,6 @@ import {
   SubscribeTopicEventsRequestAlpha1,
   SubscribeTopicEventsResponseAlpha1,
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
-import { encode } from '../channels/message-writer.ts';
 import { StreamRecipient, type StreamOptions } from '../channels/stream.ts';
 import type { Subscription } from '../core/broker.ts';
 import { messageOf, SidecarError } from '../core/errors.ts';
@@ -55,7 +54,9 @@ export class Streams {
   }
 }
 
-type Sent = SubscribeTopicEventsResponseAlpha1['subscribeTopicEventsResponseType'];
+const INITIAL_RESPONSE = SubscribeTopicEventsResponseAlpha1.encode({
+  subscribeTopicEventsResponseType: { $case: 'initialResponse', value: {} },
+}).finish();
 
 const CLOSED = new SidecarError('stream-closed', 'stream closed');
 
@@ -74,7 +75,7 @@ class Stream {
     this.context = context;
     this.number = number;
     this.onEnd = onEnd;
-    this.recipient = new StreamRecipient((value) => this.send({ $case: 'eventMessage', value }), context);
+    this.recipient = new StreamRecipient((message) => call.write(message), context);
     call.onCancelled(() => void this.end());
     call.read({
       message: (bytes) => this.onMessage(SubscribeTopicEventsRequestAlpha1.decode(bytes)),
@@ -89,10 +90,6 @@ class Stream {
     this.onEnd();
     if (error) this.call.end(statusOf(error));
     await this.unsubscribe();
-  }
-
-  private send(subscribeTopicEventsResponseType: Sent): void {
-    this.call.write(encode(SubscribeTopicEventsResponseAlpha1, { subscribeTopicEventsResponseType }));
   }
 
   private onMessage({ subscribeTopicEventsRequestType: request }: SubscribeTopicEventsRequestAlpha1): void {
@@ -115,7 +112,7 @@ class Stream {
     this.subscription.then(
       () => {
         if (this.ended) return;
-        this.send({ $case: 'initialResponse', value: {} });
+        this.call.write(INITIAL_RESPONSE);
         this.recipient.start();
       },
       (error: unknown) => void this.end(SidecarError.from(error)),
