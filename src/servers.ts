@@ -50,6 +50,9 @@ export interface Servers {
 
 /** Go's HTTP server allows this much on top of what was asked for. */
 const HEADER_SLACK_BYTES = 4096;
+/** Dapr takes the size of the read buffer for KiB here. */
+const GRPC_HEADER_FACTOR = 1024;
+const MAX_GRPC_HEADER_BYTES = 2 ** 30;
 
 /** Rejects when one of the two APIs cannot listen. A port for health or metrics that is taken is only told. */
 export async function startServers(context: ServersContext): Promise<Servers> {
@@ -97,6 +100,7 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       port: own(options.grpcPort, options),
       socket: socketOf(options, 'grpc'),
       maxBodyBytes: options.maxBodyBytes,
+      maxHeaderBytes: Math.min(options.readBufferBytes * GRPC_HEADER_FACTOR, MAX_GRPC_HEADER_BYTES),
       apiToken: options.environment.apiToken,
       access: accessOf(context),
       streams,

@@ -10,6 +10,7 @@ import {
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
 } from 'node:http2';
+import { framed } from './framing.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -77,7 +78,7 @@ export class GrpcClient {
           reject(error as Error);
         }
       });
-      stream.end(frame(message));
+      stream.end(framed([message]));
     });
   }
 
@@ -128,14 +129,6 @@ export class GrpcClient {
     const lost = setTimeout(() => session.destroy(new Error('the app does not answer pings')), PING_INTERVAL_MS);
     session.ping(() => clearTimeout(lost));
   }
-}
-
-function frame(message: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
-  framed[0] = 0;
-  framed.writeUInt32BE(message.length, 1);
-  framed.set(message, PREFIX_BYTES);
-  return framed;
 }
 
 /** Collects what comes back on one stream and says what it was. */

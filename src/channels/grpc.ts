@@ -7,11 +7,8 @@ import {
   AppCallbackHealthCheckService,
   AppCallbackService,
   ListTopicSubscriptionsResponse,
-  TopicEventBulkRequest,
   TopicEventBulkResponse,
-  TopicEventRequest,
   TopicEventResponse,
-  type TopicEventBulkRequestEntry,
   type TopicSubscription,
 } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { asBuffer, BULK_TYPE } from '../core/cloud-event.ts';
@@ -28,7 +25,7 @@ import { callMetadataOf, invocationMetadata, pubsubHeader } from './app-headers.
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
-import { eventOf, topicEventOf, type UnknownData } from './topic-event.ts';
+import { eventBatch, topicEvent, type UnknownData } from './topic-event.ts';
 
 export interface GrpcChannelOptions {
   readonly address: string;
@@ -66,7 +63,7 @@ export class GrpcChannel implements AppChannel {
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
     const { path } = AppCallbackService.onTopicEvent;
     try {
-      const message = encode(TopicEventRequest, topicEventOf(event, event.path, this.options.unknownData));
+      const message = encode(topicEvent, { event, path: event.path, unknown: this.options.unknownData });
       const answer = await this.client.call(path, message, [...this.token, ...callMetadataOf(event)], signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
@@ -79,10 +76,9 @@ export class GrpcChannel implements AppChannel {
     if (!first) return [];
     const { pubsubName, topic, path } = first;
     try {
-      const entries = events.map((event) => this.entryOf(event));
-      const metadata = { pubsubName };
-      const request = { id: randomUUID(), entries, metadata, topic, pubsubName, type: BULK_TYPE, path };
-      const message = encode(TopicEventBulkRequest, request);
+      const entries = events.map((event) => ({ entryId: randomUUID(), event }));
+      const request = { id: randomUUID(), metadata: { pubsubName }, topic, pubsubName, type: BULK_TYPE, path };
+      const message = encode(eventBatch, { request, entries, unknown: this.options.unknownData });
       const answer = await this.callBulk(message, [...this.token, ...pubsubHeader(first)], signal);
       const statuses = new Map(
         TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
@@ -159,17 +155,6 @@ export class GrpcChannel implements AppChannel {
         this.bulkMethod++;
       }
     }
-  }
-
-  private entryOf(event: TopicEvent): TopicEventBulkRequestEntry {
-    const entry = { entryId: randomUUID(), metadata: { ...event.metadata } };
-    return event.raw
-      ? { ...entry, contentType: 'application/octet-stream', event: { $case: 'bytes', value: asBuffer(event.raw) } }
-      : {
-          ...entry,
-          contentType: 'application/cloudevents+json',
-          event: { $case: 'cloudEvent', value: eventOf(event, this.options.unknownData) },
-        };
   }
 }
 

@@ -1,14 +1,15 @@
 /** A recipient at the other end of a stream: events go out, and what became of each comes back under its id. */
 
-import { TopicEventRequest, type TopicEventResponse } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
+import type { TopicEventResponse } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { GrpcCode } from '../core/errors.ts';
 import type { Answer, Recipient, TopicEvent } from '../core/recipient.ts';
 import { encode } from './message-writer.ts';
 import { answerOfStatus } from './outcome.ts';
-import { topicEventOf, type UnknownData } from './topic-event.ts';
+import { idOf, streamedEvent, type UnknownData } from './topic-event.ts';
 
 interface Waiting {
-  readonly message: TopicEventRequest;
+  /** The message that carries the event. */
+  readonly message: Uint8Array;
   readonly finish: (answer: Answer) => void;
 }
 
@@ -21,11 +22,6 @@ const TOO_LONG: Answer = {
 const GIVEN_UP: Answer = { kind: 'retry', reason: 'the delivery was given up' };
 /** Streams have no routes; every event says so. */
 const PATH = '/';
-/** A message is never this many times its event's JSON; worst is a list of digits, two bytes each there and eleven here. */
-const MAX_GROWTH = 8;
-/** Tag and length of the event in the response that carries it. */
-const FRAME_BYTES = 8;
-
 export interface StreamOptions {
   readonly unknownData: UnknownData;
   /** Longest message that is sent; 0 or less: any. A longer one would end the stream, again with each redelivery. */
@@ -33,7 +29,7 @@ export interface StreamOptions {
 }
 
 export class StreamRecipient implements Recipient {
-  private readonly send: (event: TopicEventRequest) => void;
+  private readonly send: (message: Uint8Array) => void;
   private readonly options: StreamOptions;
   /**
    * Those that wait, by id. Of one id only the first is with the client: an answer names nothing but the id, so that of
@@ -43,7 +39,7 @@ export class StreamRecipient implements Recipient {
   private readonly live = Promise.withResolvers<void>();
   private closed = false;
 
-  constructor(send: (event: TopicEventRequest) => void, options: StreamOptions) {
+  constructor(send: (message: Uint8Array) => void, options: StreamOptions) {
     this.send = send;
     this.options = options;
   }
@@ -56,10 +52,12 @@ export class StreamRecipient implements Recipient {
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
     await this.live.promise;
     if (this.closed) return CLOSED;
-    const message = topicEventOf(event, PATH, this.options.unknownData);
-    if (this.isTooLong(message, event.body.length)) return TOO_LONG;
+    const { unknownData: unknown, maxMessageBytes } = this.options;
+    const message = encode(streamedEvent, { event, path: PATH, unknown });
+    if (maxMessageBytes > 0 && message.length > maxMessageBytes) return TOO_LONG;
+    const id = idOf(event);
     return new Promise((resolve) => {
-      const giveUp = (): void => this.settle(message.id, one, GIVEN_UP);
+      const giveUp = (): void => this.settle(id, one, GIVEN_UP);
       const one: Waiting = {
         message,
         finish: (answer) => {
@@ -68,9 +66,9 @@ export class StreamRecipient implements Recipient {
         },
       };
       signal.addEventListener('abort', giveUp, { once: true });
-      const others = this.waiting.get(message.id);
+      const others = this.waiting.get(id);
       if (others) return void others.push(one);
-      this.waiting.set(message.id, [one]);
+      this.waiting.set(id, [one]);
       this.send(message);
     });
   }
@@ -92,12 +90,6 @@ export class StreamRecipient implements Recipient {
     this.closed = true;
     this.live.resolve();
     for (const [id, all] of this.waiting) for (const one of [...all]) this.settle(id, one, CLOSED);
-  }
-
-  private isTooLong(message: TopicEventRequest, jsonBytes: number): boolean {
-    const { maxMessageBytes: max } = this.options;
-    if (max <= 0 || jsonBytes * MAX_GROWTH <= max) return false;
-    return encode(TopicEventRequest, message).length + FRAME_BYTES > max;
   }
 
   private settle(id: string, one: Waiting, answer: Answer): void {

@@ -1,19 +1,12 @@
-/** Between grpc-js and plain async methods: nothing else in the sidecar sees a grpc-js call. */
+/** Between calls over gRPC and plain async methods. */
 
 import { timingSafeEqual } from 'node:crypto';
-import type {
-  handleBidiStreamingCall,
-  handleUnaryCall,
-  Metadata,
-  sendUnaryData,
-  ServerDuplexStream,
-  ServerUnaryCall,
-} from '@grpc/grpc-js';
 import type { ApiAccess } from '../core/api-access.ts';
 import { GrpcCode, SidecarError } from '../core/errors.ts';
 import { baggageFault } from '../core/baggage.ts';
 import type { Trace } from '../core/trace.ts';
 import type { Tracer } from '../core/tracer.ts';
+import type { CallStatus, ServerCall } from './call.ts';
 import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
 import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
 
@@ -55,6 +48,16 @@ export function hasToken(wanted: string, given: string | undefined): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
+/** How one call is served. */
+export type Serve = (call: ServerCall) => void;
+
+export interface Codec<Request, Response> {
+  requestDeserialize(bytes: Buffer): Request;
+  responseSerialize(response: Response): Uint8Array;
+}
+
+const OK: CallStatus = { code: GrpcCode.OK, details: '' };
+
 /** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
 export class CallGate {
   private readonly token: string;
@@ -71,64 +74,70 @@ export class CallGate {
     this.tracer = tracer;
   }
 
-  /** A grpc-js handler from an async method. What it throws becomes a status; nothing thrown reaches grpc-js. */
+  /** Serves calls by an async method. What it throws becomes a status. */
   unary<Request, Response>(
+    { requestDeserialize: decode, responseSerialize: encode }: Codec<Request, Response>,
     method: (request: Request, context: CallContext) => Promise<Response>,
-  ): handleUnaryCall<Request, Response> {
-    return (call: ServerUnaryCall<Request, Response>, respond: sendUnaryData<Response>) => {
-      const started = performance.now();
-      const caller = { ...contextOf(call.metadata), passOn: () => passOn(call) };
-      const finish = (code: number, message: string): void => {
-        if (span) endCallSpan(span, code, message);
-        this.onCall(call.getPath(), code, performance.now() - started, caller.header('user-agent') ?? '');
-        if (--this.inHand === 0) this.onIdle?.();
-      };
-      this.inHand++;
-      const baggage = caller.header('baggage') ?? '';
-      const refusal = this.refusal(call.getPath(), caller) ?? refuseBaggage(baggage);
-      const { tracer } = this;
-      const span = tracer && !refusal ? startCallSpan(tracer, call, caller.trace) : undefined;
-      if (refusal) {
-        respond(refusal);
-        return finish(refusal.code, refusal.details);
-      }
-      const context =
-        tracer && span
-          ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.getPath()}/`) }
-          : caller;
-      answerTrace(call, context.trace, baggage);
-      method(call.request, context).then(
-        (response) => {
-          respond(null, response);
-          finish(GrpcCode.OK, '');
+  ): Serve {
+    return (call) => {
+      let asked = false;
+      call.read({
+        message: (bytes) => {
+          if (asked) return;
+          asked = true;
+          this.run(call, decode(bytes), async (request, context) => encode(await method(request, context)));
         },
-        (thrown: unknown) => {
-          const status = statusOf(SidecarError.from(thrown));
-          respond(status);
-          finish(status.code, status.details);
+        end: () => {
+          if (!asked) call.end({ code: GrpcCode.INTERNAL, details: 'the request has no message' });
         },
-      );
+      });
     };
   }
 
-  /** A grpc-js handler of a stream: asks for the token, then hands the call over. */
-  stream<Request, Response>(
-    serve: (call: ServerDuplexStream<Request, Response>) => void,
-  ): handleBidiStreamingCall<Request, Response> {
+  /** Serves streams: asks for the token, then hands the call over. */
+  stream(serve: Serve): Serve {
     return (call) => {
-      const context = contextOf(call.metadata);
+      const context = contextOf(call);
       const started = performance.now();
-      call.once('close', () =>
-        this.onCall(call.getPath(), GrpcCode.OK, performance.now() - started, context.header('user-agent') ?? ''),
+      call.onClose(() =>
+        this.onCall(call.path, GrpcCode.OK, performance.now() - started, context.header('user-agent') ?? ''),
       );
-      const refusal = this.refusal(call.getPath(), context);
-      if (refusal) call.emit('error', refusal);
+      const refusal = this.refusal(call.path, context);
+      if (refusal) call.end(refusal);
       else serve(call);
     };
   }
 
+  private run<Request>(
+    call: ServerCall,
+    request: Request,
+    method: (request: Request, context: CallContext) => Promise<Uint8Array>,
+  ): void {
+    const started = performance.now();
+    const caller = contextOf(call);
+    const finish = (status: CallStatus, response?: Uint8Array): void => {
+      call.end(status, response);
+      if (span) endCallSpan(span, status.code, status.details);
+      this.onCall(call.path, status.code, performance.now() - started, caller.header('user-agent') ?? '');
+      if (--this.inHand === 0) this.onIdle?.();
+    };
+    this.inHand++;
+    const baggage = caller.header('baggage') ?? '';
+    const refusal = this.refusal(call.path, caller) ?? refuseBaggage(baggage);
+    const { tracer } = this;
+    const span = tracer && !refusal ? startCallSpan(tracer, call, request, caller.trace) : undefined;
+    if (refusal) return finish(refusal);
+    const context =
+      tracer && span ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.path}/`) } : caller;
+    answerTrace(call, context.trace, baggage);
+    method(request, context).then(
+      (response) => finish(OK, response),
+      (thrown: unknown) => finish(statusOf(SidecarError.from(thrown))),
+    );
+  }
+
   /** Why a call is not served. Lists come before the token, as in Dapr. */
-  private refusal(path: string, context: CallContext): ReturnType<typeof unauthenticated> | undefined {
+  private refusal(path: string, context: CallContext): CallStatus | undefined {
     const [name, version] = API_NAMES[path.slice(path.lastIndexOf('/') + 1)] ?? [];
     if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
       return notAllowed();
@@ -146,37 +155,38 @@ export class CallGate {
   }
 }
 
-function refuseBaggage(baggage: string): ReturnType<typeof invalidBaggage> | undefined {
+type Methods = Readonly<Record<string, (request: never, context: CallContext) => Promise<unknown>>>;
+
+/** How each method of a service object is served. The types of `codecs` are those of the methods: the caller's check. */
+export function bindUnary<M extends Methods>(
+  codecs: { readonly [K in keyof M]: Codec<Parameters<M[K]>[0], Awaited<ReturnType<M[K]>>> },
+  methods: M,
+  gate: CallGate,
+): Record<string, Serve> {
+  const names = Object.keys(methods);
+  return Object.fromEntries(names.map((name) => [name, gate.unary(codecs[name] as never, methods[name] as never)]));
+}
+
+function refuseBaggage(baggage: string): CallStatus | undefined {
   const fault = baggage === '' ? undefined : baggageFault(baggage);
   return fault === undefined ? undefined : invalidBaggage(fault);
 }
 
-type Unaries<Service> = {
-  [K in keyof Service]: Service[K] extends (request: infer Request, context: CallContext) => Promise<infer Response>
-    ? handleUnaryCall<Request, Response>
-    : never;
-};
+/** Of HTTP/2 and of gRPC itself. */
+const NOT_PASSED_ON = /^(?::|grpc-|te$|content-type$|accept-encoding$)|-bin$/;
 
-/** grpc-js handlers of a service object whose methods are all unary. */
-export function bindUnary<Service extends object>(service: Service, gate: CallGate): Unaries<Service> {
-  const entries = Object.entries(service).map(([name, method]) => [name, gate.unary(method)]);
-  return Object.fromEntries(entries) as Unaries<Service>;
-}
-
-function passOn(call: ServerUnaryCall<unknown, unknown>): PassedOn {
+function passOn(call: ServerCall): PassedOn {
   const controller = new AbortController();
-  call.once('cancelled', () => controller.abort());
-  if (call.cancelled) controller.abort();
-  const headers = Object.entries(call.metadata.getMap()).flatMap(([name, value]) =>
-    typeof value === 'string' && !name.startsWith('grpc-') ? [name, value] : [],
+  call.onCancelled(() => controller.abort());
+  const headers = Object.keys(call.headers).flatMap((name) =>
+    NOT_PASSED_ON.test(name) ? [] : [name, call.header(name) ?? ''],
   );
   return { headers, signal: controller.signal };
 }
 
-function contextOf(metadata: Metadata): CallContext {
-  const header = (name: string): string | undefined => {
-    const value = metadata.get(name)[0];
-    return typeof value === 'string' ? value : undefined;
-  };
-  return { protocol: 'grpc', trace: callerTrace(metadata), header };
-}
+const contextOf = (call: ServerCall): CallContext => ({
+  protocol: 'grpc',
+  trace: callerTrace(call),
+  header: (name) => call.header(name),
+  passOn: () => passOn(call),
+});

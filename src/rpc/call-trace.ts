@@ -1,9 +1,9 @@
 /** The trace of a gRPC call: what the caller sent, the span of the call, what is sent back (contract 1.1, 12.2, 12.3). */
 
-import { Metadata, type ServerUnaryCall } from '@grpc/grpc-js';
 import { GrpcCode } from '../core/errors.ts';
 import { binaryOf, NO_TRACE, traceOf, traceparentOf, type Trace } from '../core/trace.ts';
 import { messagingAttributes, type Span, type SpanAttributes, type Tracer } from '../core/tracer.ts';
+import type { ServerCall } from './call.ts';
 
 /** Begins spans beneath a call's own. */
 export interface CallSpans {
@@ -16,21 +16,19 @@ export function callSpans(tracer: Tracer, call: Span, entryName: string): CallSp
 }
 
 /** The caller's trace: the binary one first. */
-export function callerTrace(metadata: Metadata): Trace {
-  const text = (name: string): string | undefined => metadata.get(name)[0]?.toString();
-  const [binary] = metadata.get('grpc-trace-bin');
-  const traceparent = (binary && traceparentOf(Buffer.from(binary))) || text('traceparent');
-  return traceparent === undefined ? NO_TRACE : traceOf(traceparent, text('tracestate'));
+export function callerTrace(call: ServerCall): Trace {
+  const [binary = ''] = call.header('grpc-trace-bin')?.split(',') ?? [];
+  const traceparent = traceparentOf(Buffer.from(binary, 'base64')) || call.header('traceparent');
+  return traceparent === undefined ? NO_TRACE : traceOf(traceparent, call.header('tracestate'));
 }
 
-export function startCallSpan(tracer: Tracer, call: ServerUnaryCall<unknown, unknown>, caller: Trace): Span {
-  const method = call.getPath();
-  return tracer.start(method, 'client', caller, () => ({
-    'dapr.api': method,
+export function startCallSpan(tracer: Tracer, call: ServerCall, request: unknown, caller: Trace): Span {
+  return tracer.start(call.path, 'client', caller, () => ({
+    'dapr.api': call.path,
     'dapr.protocol': 'grpc',
     'rpc.service': 'Dapr',
-    ...topicAttributes(call.request),
-    ...daprHeaders(call.metadata),
+    ...topicAttributes(request),
+    ...daprHeaders(call),
   }));
 }
 
@@ -39,13 +37,13 @@ export function endCallSpan(span: Span, code: number, message: string): void {
 }
 
 /** Tells the caller its trace and gives its baggage back. Nothing is sent where there is neither. */
-export function answerTrace(call: ServerUnaryCall<unknown, unknown>, { traceparent }: Trace, baggage: string): void {
+export function answerTrace(call: ServerCall, { traceparent }: Trace, baggage: string): void {
   const binary = traceparent === '' ? undefined : binaryOf(traceparent);
   if (!binary && baggage === '') return;
-  const metadata = new Metadata();
-  if (binary) metadata.set('grpc-trace-bin', binary);
-  if (baggage !== '') metadata.set('baggage', baggage);
-  call.sendMetadata(metadata);
+  call.sendHeaders({
+    ...(binary && { 'grpc-trace-bin': binary.toString('base64') }),
+    ...(baggage !== '' && { baggage }),
+  });
 }
 
 function topicAttributes(request: unknown): SpanAttributes {
@@ -54,8 +52,8 @@ function topicAttributes(request: unknown): SpanAttributes {
 }
 
 /** The token is nobody's business. */
-function daprHeaders(metadata: Metadata): SpanAttributes {
-  const entries = Object.entries(metadata.getMap()).filter(
+function daprHeaders({ headers }: ServerCall): SpanAttributes {
+  const entries = Object.entries(headers).filter(
     ([name, value]) => name.startsWith('dapr-') && name !== 'dapr-api-token' && typeof value === 'string',
   );
   return Object.fromEntries(entries) as SpanAttributes;

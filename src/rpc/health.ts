@@ -1,28 +1,25 @@
 /** The standard health service. Dapr does not offer it; probes that speak only gRPC are glad of it. */
 
-import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import {
+  HealthCheckResponse,
   HealthCheckResponse_ServingStatus as Serving,
-  type HealthCheckRequest,
-  type HealthCheckResponse,
-  type HealthServer,
+  HealthService,
 } from '../../gen/grpc/health/v1/health.ts';
+import type { ServerCall } from './call.ts';
 
 /** Serves `ready`, asked anew for each call; a watcher hears of each change through `onChange`. */
-export function createHealth(ready: () => boolean, onChange: (listener: () => void) => () => void): HealthServer {
-  const now = (): HealthCheckResponse => ({ status: ready() ? Serving.SERVING : Serving.NOT_SERVING });
-  return {
-    check: (
-      _call: ServerUnaryCall<HealthCheckRequest, HealthCheckResponse>,
-      respond: sendUnaryData<HealthCheckResponse>,
-    ) => respond(null, now()),
-    watch: (call: ServerWritableStream<HealthCheckRequest, HealthCheckResponse>) => {
-      call.write(now());
-      const stop = onChange(() => call.write(now()));
-      call.on('cancelled', () => {
-        stop();
-        call.end();
-      });
-    },
+export function createHealth(
+  ready: () => boolean,
+  onChange: (listener: () => void) => () => void,
+): Record<string, (call: ServerCall) => void> {
+  const now = (): Uint8Array =>
+    HealthCheckResponse.encode({ status: ready() ? Serving.SERVING : Serving.NOT_SERVING }).finish();
+  const check = (call: ServerCall): void =>
+    call.read({ message: () => call.end(undefined, now()), end: () => call.end() });
+  const watch = (call: ServerCall): void => {
+    call.write(now());
+    call.onCancelled(onChange(() => call.write(now())));
+    call.read({ message: () => undefined, end: () => undefined });
   };
+  return { [HealthService.check.path]: check, [HealthService.watch.path]: watch };
 }

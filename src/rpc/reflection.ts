@@ -8,11 +8,12 @@ import { EventEmitter } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
-import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { ReflectionService } from '@grpc/reflection';
 import { GrpcCode, messageOf } from '../core/errors.ts';
 import { packageRoot } from '../lib/package-root.ts';
-import type { CallGate } from './bind.ts';
+import type { Serve } from './bind.ts';
+import type { ServerCall } from './call.ts';
 
 const SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'];
 const METHOD = 'ServerReflectionInfo';
@@ -24,55 +25,37 @@ interface Loaded {
   readonly implementation: UntypedServiceImplementation;
 }
 
-/** Adds both reflection services. */
-export function addReflection(server: Server, gate: CallGate): void {
+/** Both reflection services, by the path of their method. */
+export function createReflection(): Record<string, Serve> {
   let loading: Promise<ReadonlyMap<string, Loaded>> | undefined;
-  for (const name of SERVICES) {
-    server.addService(definitionOf(name), {
-      [METHOD]: gate.stream((call: ServerDuplexStream<Buffer, Buffer>) => {
-        call.pause();
-        (loading ??= load()).then(
-          (services) => serve(call, services.get(name) as Loaded),
-          (error: unknown) => call.destroy(error as Error),
-        );
-      }),
-    });
-  }
-}
-
-const asIs = (bytes: Buffer): Buffer => bytes;
-
-function definitionOf(name: string): ServiceDefinition {
-  return {
-    [METHOD]: {
-      path: `/${name}/${METHOD}`,
-      requestStream: true,
-      responseStream: true,
-      requestSerialize: asIs,
-      requestDeserialize: asIs,
-      responseSerialize: asIs,
-      responseDeserialize: asIs,
-    },
+  const serveOf = (name: string): Serve => {
+    return (call) =>
+      void (loading ??= load()).then(
+        (services) => serve(call, services.get(name) as Loaded),
+        (error: unknown) => call.end({ code: GrpcCode.INTERNAL, details: messageOf(error) }),
+      );
   };
+  return Object.fromEntries(SERVICES.map((name) => [`/${name}/${METHOD}`, serveOf(name)]));
 }
 
-/** Runs the library's handler on a call of raw bytes. */
-function serve(call: ServerDuplexStream<Buffer, Buffer>, { definition, implementation }: Loaded): void {
+/** Runs the library's handler on a call. */
+function serve(call: ServerCall, { definition, implementation }: Loaded): void {
   const method = definition[METHOD] as ServiceDefinition[string];
   const typed = Object.assign(new EventEmitter(), {
     write: (response: unknown) => call.write(method.responseSerialize(response)),
     end: () => call.end(),
   });
   (implementation[METHOD] as unknown as (typed: EventEmitter) => void)(typed);
-  call.on('data', (bytes: Buffer) => {
-    try {
-      typed.emit('data', method.requestDeserialize(bytes));
-    } catch (error) {
-      call.emit('error', { code: GrpcCode.INVALID_ARGUMENT, details: messageOf(error) });
-    }
+  call.read({
+    message: (bytes) => {
+      try {
+        typed.emit('data', method.requestDeserialize(bytes));
+      } catch (error) {
+        call.end({ code: GrpcCode.INVALID_ARGUMENT, details: messageOf(error) });
+      }
+    },
+    end: () => typed.emit('end'),
   });
-  call.on('end', () => typed.emit('end'));
-  call.resume();
 }
 
 async function load(): Promise<ReadonlyMap<string, Loaded>> {

@@ -1,19 +1,19 @@
 /** The gRPC server: what is served where, and how it stops. */
 
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
-import { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
-import { HealthService } from '../../gen/grpc/health/v1/health.ts';
 import type { ApiAccess } from '../core/api-access.ts';
-import { asBuffer } from '../core/cloud-event.ts';
-import { encode } from '../channels/message-writer.ts';
+import { GrpcCode } from '../core/errors.ts';
 import type { Tracer } from '../core/tracer.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
-import { bindUnary, CallGate } from './bind.ts';
+import { bindUnary, CallGate, type Serve } from './bind.ts';
+import { ServerCall } from './call.ts';
+import { Connections, type OnStream } from './connections.ts';
 import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
-import { addReflection } from './reflection.ts';
+import { createReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
 export interface GrpcServerOptions {
@@ -22,6 +22,8 @@ export interface GrpcServerOptions {
   /** Path of a Unix socket to listen on instead; empty: none. */
   readonly socket: string;
   readonly maxBodyBytes: number;
+  /** Of all headers of a call. */
+  readonly maxHeaderBytes: number;
   /** Required of every call; empty: none. */
   readonly apiToken: string;
   readonly access: ApiAccess;
@@ -35,13 +37,7 @@ export interface GrpcServerOptions {
 
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
 const LAST_WORDS_MS = 200;
-/** Dapr's: an idle connection is closed, one that does not answer a ping given up. Pings of clients are never too many. */
-const KEEPALIVE = {
-  'grpc.max_connection_idle_ms': 180_000,
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 5_000,
-};
-
+const MAX_INTERNAL_HEADER_BYTES = 64 * 1024;
 export interface GrpcServer {
   /** The port that was bound, 0 on a socket. */
   readonly port: number;
@@ -49,67 +45,70 @@ export interface GrpcServer {
   close(deadline: AbortSignal): Promise<void>;
 }
 
-/** The definition of the one method that many messages pass, with the cheaper encoding. */
-const subscribeTopicEventsAlpha1 = {
-  ...DaprService.subscribeTopicEventsAlpha1,
-  responseSerialize: (value: SubscribeTopicEventsResponseAlpha1): Buffer =>
-    asBuffer(encode(SubscribeTopicEventsResponseAlpha1, value)),
-};
-
 /** Listens; rejects when no address can be bound. */
 export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions): Promise<GrpcServer> {
-  setLogVerbosity(logVerbosity.NONE); // it prints what it also returns
-  const unlimited = options.maxBodyBytes <= 0 ? -1 : options.maxBodyBytes;
-  const server = new Server({
-    'grpc.max_receive_message_length': unlimited,
-    'grpc.max_send_message_length': unlimited,
-    'grpc.max_concurrent_streams': 10_000,
-    ...KEEPALIVE,
-  });
+  const { streams } = options;
   const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
-  server.addService(
-    { ...DaprService, subscribeTopicEventsAlpha1 },
-    {
-      ...bindUnary(api, gate),
-      subscribeTopicEventsAlpha1: gate.stream((call) => options.streams.serve(call)),
-    },
+  const routes = new Map<string, Serve>(Object.entries(createHealth(options.ready, options.onReadyChange)));
+  for (const [name, serve] of Object.entries(bindUnary(DaprService, api, gate)))
+    routes.set(DaprService[name as keyof DaprApi].path, serve);
+  for (const [path, serve] of Object.entries(createReflection())) routes.set(path, gate.stream(serve));
+  routes.set(
+    DaprService.subscribeTopicEventsAlpha1.path,
+    gate.stream((call) => streams.serve(call)),
   );
-  server.addService(HealthService, { ...createHealth(options.ready, options.onReadyChange) });
-  addReflection(server, gate);
 
+  const listening = new Map<string, Connections>();
+  const onStream = dispatch(routes, options.maxBodyBytes > 0 ? options.maxBodyBytes : Infinity);
+  const open = async (name: string, where: ListenOptions): Promise<number> => {
+    const connections = new Connections(onStream, options.maxHeaderBytes);
+    const port = await connections.listen(where);
+    listening.set(name, connections);
+    return port;
+  };
+  const release = async (host: string): Promise<void> => {
+    await listening.get(host)?.close();
+    listening.delete(host);
+  };
   const port = options.socket
-    ? await bind(server, `unix:${options.socket}`)
-    : await listenOn(
-        options.addresses,
-        options.port,
-        (address, port) => bind(server, target(address, port)),
-        async (address, port) => server.unbind(target(address, port)),
-      );
+    ? await open(options.socket, { path: options.socket })
+    : await listenOn(options.addresses, options.port, (host, port) => open(host, { host, port }), release);
   return {
     port,
     close: async (deadline) => {
-      const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const all = [...listening.values()];
+      const drained = Promise.all(all.map((connections) => connections.close()));
       await gate.idle(deadline);
-      options.streams.close();
+      streams.close();
       await Promise.race([drained, sleep(LAST_WORDS_MS, deadline)]);
-      server.forceShutdown();
+      for (const connections of all) connections.destroy();
     },
   };
 }
 
 /** Listens where other sidecars would call this one. A pub/sub sidecar serves them nothing: each call is UNIMPLEMENTED. */
 export async function startInternalServer(address: string, port: number): Promise<GrpcServer> {
-  const server = new Server(KEEPALIVE);
-  return { port: await bind(server, target(address, port)), close: async () => server.forceShutdown() };
+  const connections = new Connections(dispatch(new Map(), Infinity), MAX_INTERNAL_HEADER_BYTES);
+  return {
+    port: await connections.listen({ host: address, port }),
+    close: async () => {
+      const closed = connections.close();
+      connections.destroy();
+      await closed;
+    },
+  };
 }
 
-const target = (address: string, port: number): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-
-function bind(server: Server, where: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(where, ServerCredentials.createInsecure(), (error, port) =>
-      error ? reject(error) : resolve(port),
-    );
-  });
+/** Each stream to the method that its path names. What is no gRPC is 415, as the protocol wants. */
+function dispatch(routes: ReadonlyMap<string, Serve>, maxMessageBytes: number): OnStream {
+  return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    if (!headers['content-type']?.startsWith('application/grpc')) {
+      stream.respond({ ':status': 415 }, { endStream: true });
+      return;
+    }
+    const call = new ServerCall(stream, headers, maxMessageBytes);
+    const serve = routes.get(call.path);
+    if (serve) serve(call);
+    else call.end({ code: GrpcCode.UNIMPLEMENTED, details: `the method ${call.path} is not served` });
+  };
 }

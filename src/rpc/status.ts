@@ -1,9 +1,9 @@
 /** Our errors as gRPC statuses, with the details that SDKs read from `grpc-status-details-bin` (contract 1.6). */
 
-import { Metadata, type status as codes, type ServiceError } from '@grpc/grpc-js';
 import { ErrorInfo, ResourceInfo, Status } from '../../gen/google/rpc/status.ts';
 import type { SidecarError } from '../core/errors.ts';
 import { GrpcCode } from '../core/errors.ts';
+import type { CallStatus } from './call.ts';
 
 const DOMAIN = 'dapr.io';
 const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
@@ -14,8 +14,8 @@ const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
 const MAX_MESSAGE_CHARACTERS = 500;
 const MAX_DETAILS_BYTES = 2500;
 
-/** What grpc-js sends for an error: code, message, and details that agree with both. */
-export function statusOf(error: SidecarError): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+/** How a call ends for an error: code, message, and details that agree with both. */
+export function statusOf(error: SidecarError): CallStatus {
   const { grpc: code, reason, resource } = error.row;
   const message = shortened(error.message);
   if (reason === '') return packed(code, message, []);
@@ -49,7 +49,7 @@ interface Detail {
 const any = (type: string, value: Uint8Array): Detail => ({ typeUrl: TYPE_PREFIX + type, value: Buffer.from(value) });
 
 /** A call without the right token, in the words that Dapr uses (contract 1.8). */
-export function unauthenticated(presented: boolean): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+export function unauthenticated(presented: boolean): CallStatus {
   const reason = presented ? 'authentication error: api token mismatch' : 'missing api token in request metadata';
   const code = GrpcCode.UNAUTHENTICATED;
   const info = { 'http.code': '401', 'http.error_message': reason };
@@ -60,7 +60,7 @@ export function unauthenticated(presented: boolean): Pick<ServiceError, 'code' |
 }
 
 /** A call that the lists of allowed and denied APIs exclude, in the words that Dapr uses (contract 1.7). */
-export function notAllowed(): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+export function notAllowed(): CallStatus {
   const info = { 'http.code': '501', 'http.error_message': 'requested endpoint is not available' };
   return packed(GrpcCode.UNIMPLEMENTED, 'Not Implemented', [
     any('ErrorInfo', ErrorInfo.encode({ reason: 'Not Implemented', domain: DOMAIN, metadata: info }).finish()),
@@ -68,14 +68,12 @@ export function notAllowed(): Pick<ServiceError, 'code' | 'details' | 'metadata'
 }
 
 /** A call with a baggage header that is none. */
-export function invalidBaggage(fault: string): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+export function invalidBaggage(fault: string): CallStatus {
   return packed(GrpcCode.INVALID_ARGUMENT, `invalid baggage header: ${fault}`, []);
 }
 
-function packed(code: number, message: string, details: Detail[]) {
-  const metadata = new Metadata();
-  if (details.length > 0) {
-    metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
-  }
-  return { code: code as codes, details: message, metadata };
+function packed(code: number, message: string, details: Detail[]): CallStatus {
+  if (details.length === 0) return { code, details: message };
+  const bytes = Buffer.from(Status.encode({ code, message, details }).finish());
+  return { code, details: message, trailers: { 'grpc-status-details-bin': bytes.toString('base64') } };
 }

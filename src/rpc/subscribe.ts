@@ -1,8 +1,7 @@
 /** Streaming subscriptions (contract section 8): a stream is a recipient with a subscription of its own. */
 
-import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { SubscribeTopicEventsRequestInitialAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
-import type {
+import {
   SubscribeTopicEventsRequestAlpha1,
   SubscribeTopicEventsResponseAlpha1,
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
@@ -13,9 +12,8 @@ import type { Publisher } from '../core/publisher.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
 import type { Subscriptions } from '../core/subscriptions.ts';
 import type { Log } from '../lib/log.ts';
+import type { ServerCall } from './call.ts';
 import { statusOf } from './status.ts';
-
-type Call = ServerDuplexStream<SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsResponseAlpha1>;
 
 export interface StreamsContext extends StreamOptions {
   readonly publisher: Publisher;
@@ -39,7 +37,7 @@ export class Streams {
   }
 
   /** Serves one call from its first message to its end. */
-  serve(call: Call): void {
+  serve(call: ServerCall): void {
     const stream = new Stream(call, this.context, this.connections++, () => this.open.delete(stream));
     this.open.add(stream);
   }
@@ -56,11 +54,15 @@ export class Streams {
   }
 }
 
+const INITIAL_RESPONSE = SubscribeTopicEventsResponseAlpha1.encode({
+  subscribeTopicEventsResponseType: { $case: 'initialResponse', value: {} },
+}).finish();
+
 const CLOSED = new SidecarError('stream-closed', 'stream closed');
 
 class Stream {
   spec: SubscriptionSpec | undefined;
-  private readonly call: Call;
+  private readonly call: ServerCall;
   private readonly context: StreamsContext;
   private readonly number: number;
   private readonly onEnd: () => void;
@@ -68,19 +70,17 @@ class Stream {
   private subscription: Promise<Subscription> | undefined;
   private ended = false;
 
-  constructor(call: Call, context: StreamsContext, number: number, onEnd: () => void) {
+  constructor(call: ServerCall, context: StreamsContext, number: number, onEnd: () => void) {
     this.call = call;
     this.context = context;
     this.number = number;
     this.onEnd = onEnd;
-    this.recipient = new StreamRecipient(
-      (value) => call.write({ subscribeTopicEventsResponseType: { $case: 'eventMessage', value } }),
-      context,
-    );
-    call.on('data', (request: SubscribeTopicEventsRequestAlpha1) => this.onMessage(request));
-    call.on('end', () => void this.end(new SidecarError('stream-closed', 'EOF')));
-    call.on('cancelled', () => void this.end());
-    call.on('error', () => void this.end());
+    this.recipient = new StreamRecipient((message) => call.write(message), context);
+    call.onCancelled(() => void this.end());
+    call.read({
+      message: (bytes) => this.onMessage(SubscribeTopicEventsRequestAlpha1.decode(bytes)),
+      end: () => void this.end(new SidecarError('stream-closed', 'EOF')),
+    });
   }
 
   /** Ends the subscription, giving back what was not answered, and the call: with `error` as its status where there is one. */
@@ -88,7 +88,7 @@ class Stream {
     if (this.ended) return;
     this.ended = true;
     this.onEnd();
-    if (error) this.call.emit('error', statusOf(error));
+    if (error) this.call.end(statusOf(error));
     await this.unsubscribe();
   }
 
@@ -112,7 +112,7 @@ class Stream {
     this.subscription.then(
       () => {
         if (this.ended) return;
-        this.call.write({ subscribeTopicEventsResponseType: { $case: 'initialResponse', value: {} } });
+        this.call.write(INITIAL_RESPONSE);
         this.recipient.start();
       },
       (error: unknown) => void this.end(SidecarError.from(error)),

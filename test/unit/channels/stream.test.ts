@@ -1,12 +1,18 @@
 import test from 'ava';
+import { SubscribeTopicEventsResponseAlpha1 } from '../../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { StreamRecipient } from '../../../src/channels/stream.ts';
 import { eventOf, NEVER } from './_event.ts';
 
 const event = (data: string) => eventOf({ body: `{"id":"same","datacontenttype":"text/plain","data":"${data}"}` });
 
+function dataOf(message: Uint8Array): string {
+  const { subscribeTopicEventsResponseType: is } = SubscribeTopicEventsResponseAlpha1.decode(message);
+  return is?.$case === 'eventMessage' ? Buffer.from(is.value.data).toString() : '';
+}
+
 function recipient() {
   const sent: string[] = [];
-  const stream = new StreamRecipient(({ data }) => void sent.push(Buffer.from(data).toString()), {
+  const stream = new StreamRecipient((message) => void sent.push(dataOf(message)), {
     unknownData: 'bytes',
     maxMessageBytes: 1000,
   });

@@ -1,0 +1,88 @@
+/** The connections of a gRPC server: HTTP/2 without TLS, kept alive, closed when idle, each stream a call. */
+
+import {
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo, ListenOptions } from 'node:net';
+
+/** As in Dapr: a connection that does not answer a ping is given up, one without calls closed. */
+const PING_INTERVAL_MS = 10_000;
+const PING_TIMEOUT_MS = 5_000;
+const IDLE_PINGS = 18;
+const MAX_STREAMS = 10_000;
+/** Requests of some hundred KiB come without waiting for the other side. */
+const STREAM_WINDOW_BYTES = 1 << 20;
+const CONNECTION_WINDOW_BYTES = 4 << 20;
+/** What one header field may be long is the limit of node:http2; how many there are is limited by their size. */
+const MAX_HEADER_PAIRS = 10_000;
+
+export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+export class Connections {
+  private readonly server: Http2Server;
+  private readonly sessions = new Set<ServerHttp2Session>();
+
+  constructor(onStream: OnStream, maxHeaderBytes: number) {
+    this.server = createServer({
+      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+      maxHeaderListPairs: MAX_HEADER_PAIRS,
+      settings: {
+        maxConcurrentStreams: MAX_STREAMS,
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxHeaderListSize: maxHeaderBytes,
+      },
+    } as Parameters<typeof createServer>[0]);
+    this.server.on('session', (session) => this.keep(session, onStream));
+    this.server.on('sessionError', () => undefined); // what is no HTTP/2 is closed
+  }
+
+  /** Resolves with the port, 0 on a socket. */
+  listen(where: ListenOptions): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject).listen(where, () => {
+        const bound = this.server.address() as AddressInfo | string;
+        resolve(typeof bound === 'string' ? 0 : bound.port);
+      });
+    });
+  }
+
+  /** Refuses what is new; resolves when every call has ended. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const session of this.sessions) session.close();
+    await closed;
+  }
+
+  /** Ends every connection. */
+  destroy(): void {
+    for (const session of this.sessions) session.destroy();
+  }
+
+  private keep(session: ServerHttp2Session, onStream: OnStream): void {
+    let calls = 0;
+    let idlePings = 0;
+    this.sessions.add(session);
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    session.on('error', () => undefined); // its streams hear of it
+    session.on('stream', (stream, headers) => {
+      calls++;
+      idlePings = 0;
+      stream.once('close', () => calls--);
+      onStream(stream, headers);
+    });
+    const pinging = setInterval(() => {
+      if (calls === 0 && ++idlePings >= IDLE_PINGS) return void session.close();
+      if (session.destroyed) return;
+      const lost = setTimeout(() => session.destroy(), PING_TIMEOUT_MS).unref();
+      session.ping(() => clearTimeout(lost));
+    }, PING_INTERVAL_MS).unref();
+    session.once('close', () => {
+      clearInterval(pinging);
+      this.sessions.delete(session);
+    });
+  }
+}
