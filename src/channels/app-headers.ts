@@ -50,9 +50,11 @@ export function headersOf(event: TopicEvent): string[] {
   };
   if (event.traceparent !== '') add(headerOf('traceparent', event.traceparent));
   if (event.tracestate !== '') add(headerOf('tracestate', event.tracestate));
+  if (event.baggage !== '') add(headerOf('baggage', event.baggage));
   for (const key in event.metadata) {
     const name = headerName(key.toLowerCase());
-    if (name !== undefined) add(headerOf(name, event.metadata[key] as string));
+    const isGiven = name === 'baggage' && event.baggage !== '';
+    if (name !== undefined && !isGiven) add(headerOf(name, event.metadata[key] as string));
   }
   return headers;
 }

@@ -97,12 +97,11 @@ interface Call {
 /** Everything but health: what is traced. */
 function serve(options: GatewayOptions, admin: RequestListener, call: Call): void {
   const { request, response, route, query } = call;
-  const baggage = header(request, 'baggage');
-  const fault = baggage === undefined ? undefined : baggageFault(baggage);
-  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
   const caller = contextOf(request);
+  const fault = baggageFault(caller.baggage);
+  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
   const context = options.tracer ? traced(options.tracer, { ...call, caller }) : caller;
-  const headers = answerHeaders(context.trace, baggage);
+  const headers = answerHeaders(context);
   if (route.kind === 'publish' || route.kind === 'bulk-publish') {
     publish(options, { route, query, request, context, headers }, response);
     return;

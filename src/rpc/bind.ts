@@ -34,6 +34,8 @@ export interface CallContext {
   readonly protocol: 'grpc' | 'http';
   /** What is published goes on from it: the caller's, or that of our span where there is one. */
   readonly trace: Trace;
+  /** W3C baggage as it was sent, empty without any. */
+  readonly baggage: string;
   /** Of the call; undefined where nothing is recorded. */
   readonly spans?: CallSpans;
   /** A request header or gRPC metadata value by its lower-case name. */
@@ -84,8 +86,7 @@ export class CallGate {
         if (--this.inHand === 0) this.onIdle?.();
       };
       this.inHand++;
-      const baggage = caller.header('baggage') ?? '';
-      const refusal = this.refusal(call.getPath(), caller) ?? refuseBaggage(baggage);
+      const refusal = this.refusal(call.getPath(), caller) ?? refuseBaggage(caller.baggage);
       const { tracer } = this;
       const span = tracer && !refusal ? startCallSpan(tracer, call, caller.trace) : undefined;
       if (refusal) {
@@ -96,7 +97,7 @@ export class CallGate {
         tracer && span
           ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.getPath()}/`) }
           : caller;
-      answerTrace(call, context.trace, baggage);
+      answerTrace(call, context.trace, caller.baggage);
       method(call.request, context).then(
         (response) => {
           respond(null, response);
@@ -178,5 +179,5 @@ function contextOf(metadata: Metadata): CallContext {
     const value = metadata.get(name)[0];
     return typeof value === 'string' ? value : undefined;
   };
-  return { protocol: 'grpc', trace: callerTrace(metadata), header };
+  return { protocol: 'grpc', trace: callerTrace(metadata), baggage: metadata.get('baggage').join(), header };
 }
