@@ -181,7 +181,7 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     address: options.appChannelAddress,
     port: options.appPort,
     tls: protocol === 'https' || protocol === 'grpcs',
-    appToken: options.environment.appApiToken,
+    token: { header: options.environment.appApiTokenHeader, value: options.environment.appApiToken },
     maxBodyBytes: options.maxBodyBytes,
     log,
   };

@@ -38,6 +38,19 @@ const GRPC_VALUE = /^[ -~]*$/;
 
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
+/** The app's token: the name of its header and its value. Without a value none is sent, and by nobody else. */
+export interface AppToken {
+  readonly header: string;
+  readonly value: string;
+}
+
+/** The headers with the token. What others sent under its name would speak for the sidecar. */
+export function withToken(headers: readonly string[], { header, value }: AppToken): string[] {
+  const all = headers.filter((_, i) => headers[i - (i % 2)] !== header);
+  if (value !== '') all.push(header, value);
+  return all;
+}
+
 /** Flat list of names and values. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
 export function headersOf(event: TopicEvent): string[] {
   const headers = pubsubHeader(event);

@@ -24,7 +24,7 @@ import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
 import { sleep } from '../lib/sleep.ts';
-import { callMetadataOf, invocationMetadata, pubsubHeader } from './app-headers.ts';
+import { callMetadataOf, invocationMetadata, pubsubHeader, withToken, type AppToken } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
@@ -35,8 +35,8 @@ export interface GrpcChannelOptions {
   readonly port: number;
   /** The app's certificate is not verified: it is on this machine and usually self-signed. */
   readonly tls: boolean;
-  /** Sent to the app with every call; empty: none. */
-  readonly appToken: string;
+  /** Sent to the app with every call. */
+  readonly token: AppToken;
   readonly unknownData: UnknownData;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
@@ -48,15 +48,13 @@ const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaServi
 export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
-  private readonly token: readonly string[];
   /** Of BULK_METHODS, the one that the app is known not to lack. */
   private bulkMethod = 0;
 
   constructor(options: GrpcChannelOptions) {
-    const { tls, address, port, appToken, maxBodyBytes } = options;
+    const { tls, address, port, maxBodyBytes } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
-    this.token = appToken ? ['dapr-api-token', appToken] : [];
     this.client = new GrpcClient({
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
@@ -67,7 +65,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.onTopicEvent;
     try {
       const message = encode(TopicEventRequest, topicEventOf(event, event.path, this.options.unknownData));
-      const answer = await this.client.call(path, message, [...this.token, ...callMetadataOf(event)], signal);
+      const answer = await this.client.call(path, message, this.signed(callMetadataOf(event)), signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
       return failure(error);
@@ -83,7 +81,7 @@ export class GrpcChannel implements AppChannel {
       const metadata = { pubsubName };
       const request = { id: randomUUID(), entries, metadata, topic, pubsubName, type: BULK_TYPE, path };
       const message = encode(TopicEventBulkRequest, request);
-      const answer = await this.callBulk(message, [...this.token, ...pubsubHeader(first)], signal);
+      const answer = await this.callBulk(message, this.signed(pubsubHeader(first)), signal);
       const statuses = new Map(
         TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
       );
@@ -97,7 +95,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.listTopicSubscriptions;
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.client.call(path, new Uint8Array(), this.token, signal);
+        const answer = await this.client.call(path, new Uint8Array(), this.signed([]), signal);
         return ListTopicSubscriptionsResponse.decode(answer).subscriptions.map(specOf);
       } catch (error) {
         if (error instanceof GrpcCallError && error.code === GrpcCode.UNIMPLEMENTED) {
@@ -126,13 +124,9 @@ export class GrpcChannel implements AppChannel {
       httpExtension: { verb: HTTPExtension_Verb[verb as keyof typeof HTTPExtension_Verb] ?? 0, querystring },
     };
     try {
-      const metadata = [...this.token, ...invocationMetadata(call)];
-      const answer = await this.client.call(
-        AppCallbackService.onInvoke.path,
-        encode(InvokeRequest, request),
-        metadata,
-        signal,
-      );
+      const { path } = AppCallbackService.onInvoke;
+      const metadata = this.signed(invocationMetadata(call));
+      const answer = await this.client.call(path, encode(InvokeRequest, request), metadata, signal);
       const { data, contentType: type } = InvokeResponse.decode(answer);
       const { value = Buffer.alloc(0), typeUrl: of = '' } = data ?? {};
       return { status: 200, contentType: type, headers: [], body: value, typeUrl: of };
@@ -144,6 +138,10 @@ export class GrpcChannel implements AppChannel {
 
   async close(): Promise<void> {
     this.client.close();
+  }
+
+  private signed(metadata: readonly string[]): string[] {
+    return withToken(metadata, this.options.token);
   }
 
   /** Older apps serve the method under another name only. */

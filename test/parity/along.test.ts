@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import { startParityApp } from './_app.ts';
+import { invoke, startEcho, urlOf } from './_echo.ts';
 import { startSidecar } from './_sidecar.ts';
 
 const PARENT = `00-${'3'.repeat(32)}-${'4'.repeat(16)}-01`;
@@ -40,4 +41,36 @@ test('what an event calls its baggage and is none is no header', async (t) => {
   }
   const received = await app.got(4);
   t.deepEqual(received.map(({ headers }) => headers['baggage']).filter(Boolean), ['own=1']);
+});
+
+for (const protocol of ['http', 'grpc'] as const) {
+  test(`the token of an app over ${protocol} has the name that DAPR_APP_API_TOKEN_HEADER says`, async (t) => {
+    const app = await startParityApp(t, protocol, [{ topic: 'a', route: '/a' }]);
+    const env = { APP_API_TOKEN: 'abc', DAPR_APP_API_TOKEN_HEADER: ' X-App-Key ' };
+    const sidecar = await startSidecar(t, { appPort: app.port, protocol, env });
+    t.is(await sidecar.publishGrpc('a', 'x', { metadata: { 'x-app-key': 'stray' } }), 0);
+    const [received] = await app.got(1);
+    t.is(received?.headers['x-app-key'], 'abc');
+    t.false('dapr-api-token' in (received?.headers ?? {}));
+  });
+}
+
+test('calls of the app have its token under that name, and a caller cannot set it', async (t) => {
+  const app = await startEcho(t);
+  const stray = { 'x-app-key': 'stray', 'dapr-api-token': 'stray' };
+  for (const [token, wanted] of [
+    [{ APP_API_TOKEN: 'abc' }, 'abc'],
+    [{}, undefined],
+  ] as const) {
+    const env = { ...token, DAPR_APP_API_TOKEN_HEADER: 'X-App-Key' };
+    const sidecar = await startSidecar(t, { appPort: app.port, env });
+    app.asked.length = 0;
+    await invoke(sidecar, 'over-grpc', { headers: stray });
+    t.is((await fetch(urlOf(sidecar, 'over-http'), { headers: stray })).status, 200);
+    for (const { headers } of app.asked) {
+      t.is(headers['x-app-key'], wanted);
+      t.false('dapr-api-token' in headers);
+    }
+    t.is(app.asked.length, 2);
+  }
 });
