@@ -74,3 +74,23 @@ test('calls of the app have its token under that name, and a caller cannot set i
     t.is(app.asked.length, 2);
   }
 });
+
+test('a call says who calls whom, whatever its caller says', async (t) => {
+  const app = await startEcho(t);
+  const spoofed = { 'dapr-caller-app-id': 'x', 'dapr-caller-namespace': 'y', 'dapr-callee-app-id': 'z' };
+  for (const [env, namespace] of [
+    [{ NAMESPACE: 'space' }, 'space'],
+    [{}, 'default'],
+  ] as const) {
+    const sidecar = await startSidecar(t, { appId: 'me', appPort: app.port, env: { HOME: '/nowhere', ...env } });
+    app.asked.length = 0;
+    t.is((await fetch(urlOf(sidecar, 'x', 'me'), { headers: spoofed })).status, 200);
+    await invoke(sidecar, 'x', { id: 'me', headers: spoofed });
+    for (const { headers } of app.asked) {
+      t.is(headers['dapr-caller-app-id'], 'me');
+      t.is(headers['dapr-callee-app-id'], 'me');
+      t.is(headers['dapr-caller-namespace'], namespace);
+    }
+    t.is(app.asked.length, 2);
+  }
+});

@@ -31,7 +31,7 @@ test('a request goes to the app as it is, and its answer comes back as it is', a
   t.is(app.asked.length, 1);
   t.deepEqual(
     Object.keys(asked?.headers ?? {}).filter((name) => name.startsWith('dapr-') && name !== 'dapr-api-token'),
-    [],
+    ['dapr-caller-app-id', 'dapr-caller-namespace', 'dapr-callee-app-id'],
   );
   const head = await fetch(url, { method: 'HEAD', headers });
   t.is(head.status, 418);
