@@ -118,10 +118,11 @@ export function invocationHeaders({ headers, trace }: Invocation): string[] {
   ];
 }
 
-/** The same for an app over gRPC. */
+/** The same for an app over gRPC, which has headers of bytes as well. */
 export function invocationMetadata(call: Invocation): string[] {
   const binary = binaryOf(call.trace.traceparent);
-  const headers = grpcOnly(invocationHeaders(call));
+  const bytes = call.headers.filter((_, i) => call.headers[i - (i % 2)]?.endsWith('-bin'));
+  const headers = grpcOnly([...invocationHeaders(call), ...bytes]);
   return binary ? [...headers, 'grpc-trace-bin', binary.toString('base64')] : headers;
 }
 

@@ -45,7 +45,7 @@ export interface CallContext {
 }
 
 export interface PassedOn {
-  /** Flat list of names and values, without those of gRPC itself. */
+  /** Flat list of names and values, without those of gRPC itself; bytes as base64, under a name that ends with -bin. */
   readonly headers: readonly string[];
   readonly signal: AbortSignal;
 }
@@ -169,7 +169,7 @@ function passOn(call: ServerUnaryCall<unknown, unknown>): PassedOn {
   call.once('cancelled', () => controller.abort());
   if (call.cancelled) controller.abort();
   const headers = Object.entries(call.metadata.getMap()).flatMap(([name, value]) =>
-    typeof value === 'string' && !name.startsWith('grpc-') ? [name, value] : [],
+    name.startsWith('grpc-') ? [] : [name, typeof value === 'string' ? value : value.toString('base64')],
   );
   return { headers, signal: controller.signal };
 }
