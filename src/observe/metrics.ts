@@ -6,7 +6,7 @@
 import type { RequestListener } from 'node:http';
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { OnPolicy, PolicyUse } from '../core/guard.ts';
-import type { OnBatch } from '../core/measured.ts';
+import type { Measures } from '../core/measured.ts';
 import type { OnPublished } from '../core/publisher.ts';
 import type { DeliveryContext } from '../core/delivery.ts';
 
@@ -49,6 +49,8 @@ export class Metrics {
   private loading: Promise<void> | undefined;
   private early: (() => void)[] = [];
   private readonly children = new Map<string, (ms: number) => void>();
+  /** How many events recipients have in hand, by component and topic. */
+  private readonly inHand = new Map<string, number>();
 
   constructor(appId: string, namespace: string) {
     this.appId = appId;
@@ -75,6 +77,19 @@ export class Metrics {
         registers: [registry],
       }),
     ];
+    const { appId: app_id, namespace, inHand } = this;
+    const inFlight = new Gauge({
+      name: 'dapr_component_pubsub_ingress_in_flight',
+      help: 'Number of events that recipients have in hand.',
+      labelNames: ['app_id', 'component', 'namespace', 'topic'],
+      registers: [registry],
+      collect: () => {
+        for (const [key, count] of inHand) {
+          const [component = '', topic = ''] = key.split('\0');
+          inFlight.set({ app_id, component, namespace, topic }, count);
+        }
+      },
+    });
     this.series = {
       registry,
       egress: pair('dapr_component_pubsub_egress', 'publishes to a broker', EGRESS),
@@ -117,7 +132,7 @@ export class Metrics {
     this.record(key, ms, 'ingress', () => ({ component, process_status, status, topic }));
   };
 
-  readonly onBatch: OnBatch = ({ pubsub: component, topic, ms, answers }) => {
+  readonly onBatch: Measures['onBatch'] = ({ pubsub: component, topic, ms, answers }) => {
     this.record(`<<${component}\0${topic}`, ms, 'ingressBulk', () => ({ component, process_status: '', topic }));
     for (const answer of new Set(answers)) {
       const count = answers.filter((one) => one === answer).length;
@@ -126,6 +141,14 @@ export class Metrics {
         bulkEvents.inc({ app_id, component, namespace, process_status: answer.toUpperCase(), topic }, count);
       });
     }
+  };
+
+  readonly onInHand: Measures['onInHand'] = (component, topic, change) => {
+    const key = `${component}\0${topic}`;
+    const before = this.inHand.get(key);
+    const hasRoom = before !== undefined || this.inHand.size < MAX_CHILDREN || topic === OTHER_TOPICS;
+    if (hasRoom) this.inHand.set(key, (before ?? 0) + change);
+    else this.onInHand(component, OTHER_TOPICS, change);
   };
 
   /** A component was opened, or not: it could not be made (`creation`), or did not start (`init`). */
