@@ -31,7 +31,7 @@ export function createHandlers(context: DeliveriesContext): CreateHandler {
   return async (spec, pubsub, recipient) => {
     const { policy, wrap } = resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
     const guarded = measured(wrap(recipient), metrics);
-    const whole = spec.bulk ? batched(guarded, spec.bulk) : guarded;
+    const whole = spec.bulk ? batched(guarded, spec.bulk, pubsub.broker.features) : guarded;
     return createDelivery({
       spec,
       pubsub,
