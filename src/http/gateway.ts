@@ -32,10 +32,10 @@ export interface GatewayOptions extends PublishPort {
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: ((request: ServedRequest) => void) | undefined;
+  readonly onRequest: (request: ServedRequest) => void;
 }
 
-/** A request that was answered, for the log of API calls. */
+/** A request that was answered. */
 export interface ServedRequest {
   readonly method: string;
   readonly path: string;
@@ -43,7 +43,8 @@ export interface ServedRequest {
   readonly status: number;
   readonly ms: number;
   readonly userAgent: string;
-  /** Bytes of the answer's body. */
+  /** Bytes of the body, and of that of the answer. */
+  readonly received: number;
   readonly size: number;
 }
 
@@ -54,7 +55,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
     let route = NOTHING;
-    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path, route }));
+    tellOf(request, response, options.onRequest, () => ({ method, path, route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
       route = permitted(options.access, routeOfRequest(request, method, path), path);
@@ -81,8 +82,10 @@ function tellOf(
   const started = performance.now();
   response.once('close', () => {
     const userAgent = request.headers['user-agent'] ?? '';
-    const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
-    onRequest({ ...about(), status: response.statusCode, ms, userAgent, size });
+    const ms = performance.now() - started;
+    const [received, size] = [request.headers['content-length'], response.getHeader('content-length')].map(Number);
+    const bytes = { received: received || 0, size: size || 0 };
+    onRequest({ ...about(), status: response.statusCode, ms, userAgent, ...bytes });
   });
 }
 

@@ -9,11 +9,12 @@ import type { OnPolicy, PolicyUse } from '../core/guard.ts';
 import type { Measures } from '../core/measured.ts';
 import type { OnPublished } from '../core/publisher.ts';
 import type { DeliveryContext } from '../core/delivery.ts';
+import type { RequestSeries } from './request-series.ts';
 
 type OnProcessed = DeliveryContext['onProcessed'];
 type Labels = Readonly<Record<string, string>>;
 
-const LATENCY_BUCKETS_MS = [
+export const LATENCY_BUCKETS_MS: readonly number[] = [
   1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650, 800, 1000,
   2000, 5000, 10000, 20000, 50000, 100000,
 ];
@@ -43,6 +44,8 @@ interface Series {
 }
 
 export class Metrics {
+  /** To be set before the library is loaded. */
+  latencyBuckets = LATENCY_BUCKETS_MS;
   private readonly appId: string;
   private readonly namespace: string;
   private series: Series | undefined;
@@ -73,7 +76,7 @@ export class Metrics {
         name: `${name}_latencies`,
         help: `Latency of ${what}, milliseconds.`,
         labelNames,
-        buckets: LATENCY_BUCKETS_MS,
+        buckets: [...this.latencyBuckets],
         registers: [registry],
       }),
     ];
@@ -229,10 +232,11 @@ export class Metrics {
 }
 
 /** Answers every path with the series. */
-export function metricsHandler(metrics: Metrics): RequestListener {
+export function metricsHandler(metrics: Metrics, requests: RequestSeries): RequestListener {
+  const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
   return (_request, response) => {
     metrics.render().then(
-      (text) => response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(text),
+      (text) => response.writeHead(200, headers).end(text + requests.render()),
       (error: unknown) => response.writeHead(500).end(String(error)),
     );
   };
