@@ -131,6 +131,14 @@ test('a body past the limit is refused, and the next call is served', async (t) 
   t.is(await (await fetch(urlOf(sidecar, 'x'), { method: 'POST', body: 'x' })).text(), 'POST /x');
 });
 
+test('the root of an app is called by a method that is empty', async (t) => {
+  const app = await startEcho(t);
+  const sidecar = await startSidecar(t, { appPort: app.port });
+  t.is(await (await fetch(`${urlOf(sidecar, '')}?q=1`)).text(), 'GET /?q=1');
+  t.is(await (await fetch(`${sidecar.http}/`, { headers: { 'dapr-app-id': 'app' } })).text(), 'GET /');
+  t.is((await fetch(urlOf(sidecar, '').replace(/\/$/, ''))).status, 404);
+});
+
 test('trace and baggage go along, and baggage that is none is refused', async (t) => {
   const app = await startEcho(t);
   const sidecar = await startSidecar(t, { appPort: app.port });
