@@ -196,6 +196,7 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     port: options.appPort,
     tls: protocol === 'https' || protocol === 'grpcs',
     token: { header: options.environment.appApiTokenHeader, value: options.environment.appApiToken },
+    maxConcurrency: options.appMaxConcurrency,
     maxBodyBytes: options.maxBodyBytes,
     log,
   };
@@ -208,7 +209,6 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     ...common,
     http2: protocol === 'h2c',
     appId: options.appId,
-    maxConcurrency: options.appMaxConcurrency,
     healthPath: options.appHealth.path,
   });
 }

@@ -23,6 +23,7 @@ import { httpStatusOf } from '../core/status-mapping.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
+import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
 import { callMetadataOf, invocationMetadata, pubsubHeader, withToken, type AppToken } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
@@ -38,6 +39,8 @@ export interface GrpcChannelOptions {
   /** Sent to the app with every call. */
   readonly token: AppToken;
   readonly unknownData: UnknownData;
+  /** Events and calls in hand at once; 0: no limit. */
+  readonly maxConcurrency: number;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
   readonly log: Log;
@@ -48,6 +51,7 @@ const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaServi
 export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
+  private readonly slots: Semaphore;
   /** Of BULK_METHODS, the one that the app is known not to lack. */
   private bulkMethod = 0;
 
@@ -55,6 +59,7 @@ export class GrpcChannel implements AppChannel {
     const { tls, address, port, maxBodyBytes } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
+    this.slots = new Semaphore(options.maxConcurrency || Infinity);
     this.client = new GrpcClient({
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
@@ -65,7 +70,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.onTopicEvent;
     try {
       const message = encode(TopicEventRequest, topicEventOf(event, event.path, this.options.unknownData));
-      const answer = await this.client.call(path, message, this.signed(callMetadataOf(event)), signal);
+      const answer = await this.inTurn(path, message, callMetadataOf(event), signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
       return failure(error);
@@ -81,7 +86,7 @@ export class GrpcChannel implements AppChannel {
       const metadata = { pubsubName };
       const request = { id: randomUUID(), entries, metadata, topic, pubsubName, type: BULK_TYPE, path };
       const message = encode(TopicEventBulkRequest, request);
-      const answer = await this.callBulk(message, this.signed(pubsubHeader(first)), signal);
+      const answer = await this.callBulk(message, pubsubHeader(first), signal);
       const statuses = new Map(
         TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
       );
@@ -95,7 +100,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.listTopicSubscriptions;
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.client.call(path, new Uint8Array(), this.signed([]), signal);
+        const answer = await this.client.call(path, new Uint8Array(), withToken([], this.options.token), signal);
         return ListTopicSubscriptionsResponse.decode(answer).subscriptions.map(specOf);
       } catch (error) {
         if (error instanceof GrpcCallError && error.code === GrpcCode.UNIMPLEMENTED) {
@@ -125,8 +130,7 @@ export class GrpcChannel implements AppChannel {
     };
     try {
       const { path } = AppCallbackService.onInvoke;
-      const metadata = this.signed(invocationMetadata(call));
-      const answer = await this.client.call(path, encode(InvokeRequest, request), metadata, signal);
+      const answer = await this.inTurn(path, encode(InvokeRequest, request), invocationMetadata(call), signal);
       const { data, contentType: type } = InvokeResponse.decode(answer);
       const { value = Buffer.alloc(0), typeUrl: of = '' } = data ?? {};
       return { status: 200, contentType: type, headers: [], body: value, typeUrl: of };
@@ -140,8 +144,15 @@ export class GrpcChannel implements AppChannel {
     this.client.close();
   }
 
-  private signed(metadata: readonly string[]): string[] {
-    return withToken(metadata, this.options.token);
+  /** Waits for its turn where the app allows only so many at once. */
+  private async inTurn(path: string, message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
+    const turn = this.slots.acquire();
+    if (turn) await turn;
+    try {
+      return await this.client.call(path, message, withToken(metadata, this.options.token), signal);
+    } finally {
+      this.slots.release();
+    }
   }
 
   /** Older apps serve the method under another name only. */
@@ -149,7 +160,7 @@ export class GrpcChannel implements AppChannel {
     for (;;) {
       const method = BULK_METHODS[this.bulkMethod] as (typeof BULK_METHODS)[number];
       try {
-        return await this.client.call(method.path, message, metadata, signal);
+        return await this.inTurn(method.path, message, metadata, signal);
       } catch (error) {
         const isLast = this.bulkMethod === BULK_METHODS.length - 1;
         if (isLast || !(error instanceof GrpcCallError) || error.code !== GrpcCode.UNIMPLEMENTED) throw error;

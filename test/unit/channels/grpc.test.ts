@@ -21,6 +21,7 @@ async function channelTo(t: ExecutionContext, onStream: (stream: ServerHttp2Stre
     tls: false,
     token: { header: 'dapr-api-token', value: '' },
     unknownData: 'bytes',
+    maxConcurrency: 0,
     maxBodyBytes: 1 << 20,
     log: memoryLog(),
   });
