@@ -117,6 +117,7 @@ async function startGrpc(context: Context): Promise<GrpcServer> {
         context.requests.onGrpc(method, code, duration);
         logCall?.('gRPC API Called', { method, useragent, duration, code });
       },
+      onError: context.requests.onError,
     });
   } catch (error) {
     throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
@@ -195,6 +196,7 @@ function gatewayOptions(context: Context): GatewayOptions {
       context.requests.onHttp({ ...request, path: clean(request.path) });
       if (logCall) logRequest(request, context.configuration, logCall);
     },
+    onError: context.requests.onError,
   };
 }
 

@@ -33,6 +33,8 @@ export interface MetricsSettings {
   readonly excludeVerbs: boolean;
   /** Bounds of the buckets of latencies, milliseconds. Undefined: the usual ones. */
   readonly latencyBuckets: readonly number[] | undefined;
+  /** Whether errors of the API are a series. */
+  readonly recordErrorCodes: boolean;
 }
 
 /** Without any file. */
@@ -44,6 +46,7 @@ export const DEFAULT_CONFIGURATION: Configuration = {
     pathMatching: [],
     excludeVerbs: false,
     latencyBuckets: undefined,
+    recordErrorCodes: false,
   },
   features: new Map(),
   api: { allowed: [], denied: [] },
@@ -119,6 +122,7 @@ function metricsOf(spec: Fields, base: MetricsSettings): MetricsSettings {
     pathMatching: first((one) => list(one.child('http'), 'pathMatching')) ?? base.pathMatching,
     excludeVerbs: first((one) => one.child('http').flag('excludeVerbs')) ?? base.excludeVerbs,
     latencyBuckets: first((one) => bucketsOf(one)) ?? base.latencyBuckets,
+    recordErrorCodes: first((one) => one.flag('recordErrorCodes')) ?? base.recordErrorCodes,
   };
 }
 

@@ -33,6 +33,8 @@ export interface GatewayOptions extends PublishPort {
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
   readonly onRequest: (request: ServedRequest) => void;
+  /** Of each error that is an answer. */
+  readonly onError: (error: SidecarError) => void;
 }
 
 /** A request that was answered. */
@@ -113,7 +115,7 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   if (route.kind !== 'invoke') return admin(request, response);
   const { id, method } = route;
   invokeApp(options, { id, method, query, request, response, trace: context.trace }).catch((thrown: unknown) =>
-    refuse(response, thrown),
+    refuse(options, response, thrown),
   );
 }
 
@@ -181,7 +183,7 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
   return (request, response) => {
     (loading ??= import('./admin.ts').then(({ createAdmin }) => createAdmin(options))).then(
       (admin) => admin(request, response),
-      (error: unknown) => refuse(response, error),
+      (error: unknown) => refuse(options, response, error),
     );
   };
 }
@@ -204,7 +206,7 @@ function health(options: GatewayOptions, route: Route, query: string, response: 
     else refuseUnready(options, query);
     response.writeHead(204).end();
   } catch (error) {
-    refuse(response, error);
+    refuse(options, response, error);
   }
 }
 
@@ -233,15 +235,17 @@ function publish(
     (thrown: unknown) => {
       setHeaders(response, headers);
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
-      if (!isBulkFailure) return refuse(response, thrown);
+      if (!isBulkFailure) return refuse(options, response, thrown);
+      options.onError(thrown);
       setHeaders(response, bulkHeadersOf(thrown));
       answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
 }
 
-function refuse(response: ServerResponse, thrown: unknown): void {
+function refuse({ onError }: GatewayOptions, response: ServerResponse, thrown: unknown): void {
   const error = SidecarError.from(thrown);
+  onError(error);
   answer(response, error.row.http, bodyOf(error));
 }
 

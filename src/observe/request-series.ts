@@ -3,6 +3,7 @@
  * scraped: each request counts, and none waits for the library that the other series need.
  */
 
+import type { SidecarError } from '../core/errors.ts';
 import { pathPatterns } from './path-patterns.ts';
 
 export interface RequestSeriesOptions {
@@ -14,6 +15,8 @@ export interface RequestSeriesOptions {
   readonly excludeVerbs: boolean;
   /** Milliseconds, rising. */
   readonly latencyBuckets: readonly number[];
+  /** Whether errors count by their codes. */
+  readonly recordErrorCodes: boolean;
 }
 
 /** A request that was answered. */
@@ -45,6 +48,7 @@ export class RequestSeries {
   private readonly patternOf: (path: string) => string | undefined;
   private readonly http = new Map<string, Histogram>();
   private readonly grpc = new Map<string, Histogram>();
+  private readonly errors = new Map<string, Histogram>();
   private readonly received: Histogram;
   private readonly sent: Histogram;
 
@@ -72,9 +76,14 @@ export class RequestSeries {
     this.at(this.grpc, { grpc_server_method: method, grpc_server_status: status }).observe(ms);
   };
 
+  readonly onError = ({ row: { category, tag } }: SidecarError): void => {
+    if (!this.options.recordErrorCodes || category === '') return;
+    this.at(this.errors, { category, error_code: tag }).observe(0);
+  };
+
   /** The text of a scrape. */
   render(): string {
-    const [http, grpc] = [[...this.http.values()], [...this.grpc.values()]];
+    const [http, grpc, errors] = [[...this.http.values()], [...this.grpc.values()], [...this.errors.values()]];
     return [
       ...counters('dapr_http_server_request_count', 'Number of HTTP requests that were answered.', http),
       ...counters('dapr_http_server_response_count', 'Number of answers to HTTP requests.', http),
@@ -83,6 +92,7 @@ export class RequestSeries {
       ...histograms('dapr_http_server_response_bytes', 'Bytes of the bodies of answers over HTTP.', [this.sent]),
       ...counters('dapr_grpc_io_server_completed_rpcs', 'Number of gRPC calls that were answered.', grpc),
       ...histograms('dapr_grpc_io_server_server_latency', 'Latency of gRPC calls, milliseconds.', grpc),
+      ...(errors.length > 0 ? counters('dapr_error_code_total', 'Number of errors of the API.', errors) : []),
       '',
     ].join('\n');
   }

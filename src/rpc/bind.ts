@@ -57,19 +57,32 @@ export function hasToken(wanted: string, given: string | undefined): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
+export interface CallGateOptions {
+  /** Required of every call; empty: none. */
+  readonly apiToken: string;
+  readonly access: ApiAccess;
+  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  /** Of each error that is an answer. */
+  readonly onError: (error: SidecarError) => void;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
+}
+
 /** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
 export class CallGate {
   private readonly token: string;
   private readonly access: ApiAccess;
-  private readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  private readonly onCall: CallGateOptions['onCall'];
+  private readonly onError: CallGateOptions['onError'];
   private readonly tracer: Tracer | undefined;
   private inHand = 0;
   private onIdle: (() => void) | undefined;
 
-  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall'], tracer?: Tracer) {
-    this.token = token;
+  constructor({ apiToken, access, onCall, onError, tracer }: CallGateOptions) {
+    this.token = apiToken;
     this.access = access;
     this.onCall = onCall;
+    this.onError = onError;
     this.tracer = tracer;
   }
 
@@ -104,7 +117,9 @@ export class CallGate {
           finish(GrpcCode.OK, '');
         },
         (thrown: unknown) => {
-          const status = statusOf(SidecarError.from(thrown));
+          const error = SidecarError.from(thrown);
+          this.onError(error);
+          const status = statusOf(error);
           respond(status);
           finish(status.code, status.details);
         },

@@ -4,33 +4,25 @@ import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/
 import { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { HealthService } from '../../gen/grpc/health/v1/health.ts';
-import type { ApiAccess } from '../core/api-access.ts';
 import { asBuffer } from '../core/cloud-event.ts';
 import { encode } from '../channels/message-writer.ts';
-import type { Tracer } from '../core/tracer.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
-import { bindUnary, CallGate } from './bind.ts';
+import { bindUnary, CallGate, type CallGateOptions } from './bind.ts';
 import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
 import { addReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
-export interface GrpcServerOptions {
+export interface GrpcServerOptions extends CallGateOptions {
   readonly addresses: readonly string[];
   readonly port: PortChoice;
   /** Path of a Unix socket to listen on instead; empty: none. */
   readonly socket: string;
   readonly maxBodyBytes: number;
-  /** Required of every call; empty: none. */
-  readonly apiToken: string;
-  readonly access: ApiAccess;
   readonly streams: Streams;
-  /** Undefined where nothing is recorded. */
-  readonly tracer: Tracer | undefined;
   readonly ready: () => boolean;
   readonly onReadyChange: (listener: () => void) => () => void;
-  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
 }
 
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
@@ -66,7 +58,7 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
     'grpc.max_concurrent_streams': 10_000,
     ...KEEPALIVE,
   });
-  const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
+  const gate = new CallGate(options);
   server.addService(
     { ...DaprService, subscribeTopicEventsAlpha1 },
     {

@@ -102,3 +102,28 @@ test('each call over gRPC counts by its method and code', async (t) => {
   await until(async () => (await of('OK')) === 1, 'what succeeded counts');
   await until(async () => (await of('InvalidArgument')) === 1, 'what failed counts');
 });
+
+for (const recordErrorCodes of [true, false]) {
+  test(`errors of the API count ${recordErrorCodes ? 'by their codes' : 'nowhere unless asked for'}`, async (t) => {
+    const app = await startEcho(t);
+    const spec = { metric: { recordErrorCodes } };
+    const { sidecar } = await configured(t, [configuration('c', spec)], { appPort: app.port });
+    t.is(await sidecar.publish('a', 1, { pubsub: 'none' }), 404);
+    t.is(await sidecar.publishGrpc('', 'x'), 3);
+    t.is(await sidecar.publishGrpc('a', 'x', { pubsub: 'none' }), 3);
+    t.is((await fetch(`${sidecar.http}/v1.0/state/s/k`)).status, 404);
+    t.is((await fetch(`${sidecar.http}/v1.0/healthz?appid=other`)).status, 500);
+    const text = await sidecar.metrics();
+    const lines = text.split('\n').filter((line) => line.startsWith('dapr_error_code_total{'));
+    const counted = (category: string, code: string, count: number): string =>
+      `dapr_error_code_total{app_id="app",category="${category}",error_code="${code}"} ${count}`;
+    const all = [
+      counted('health', 'ERR_HEALTH_APPID_NOT_MATCH', 1),
+      counted('pubsub', 'ERR_PUBSUB_NOT_FOUND', 2),
+      counted('pubsub', 'ERR_TOPIC_NAME_EMPTY', 1),
+      counted('service-invocation', 'ERR_DIRECT_INVOKE', 1),
+    ];
+    const met = lines.filter((line) => !line.includes('_NOT_READY"'));
+    t.deepEqual(met.toSorted(), recordErrorCodes ? all : []);
+  });
+}

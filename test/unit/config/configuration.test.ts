@@ -26,6 +26,7 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
     enabled: false
     http: { increasedCardinality: false, pathMatching: ['/a/{b}'], excludeVerbs: true }
     latencyDistributionBuckets: [1, 20.5]
+    recordErrorCodes: true
   features: [{ name: HotReload, enabled: false }, { name: Other, enabled: true }]
   api:
     allowed: [{ name: publish, version: v1, protocol: http }]
@@ -42,6 +43,7 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
       pathMatching: ['/a/{b}'],
       excludeVerbs: true,
       latencyBuckets: [1, 20.5],
+      recordErrorCodes: true,
     },
     features: new Map([
       ['HotReload', false],

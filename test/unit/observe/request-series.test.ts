@@ -3,7 +3,7 @@ import { LATENCY_BUCKETS_MS } from '../../../src/observe/metrics.ts';
 import { RequestSeries } from '../../../src/observe/request-series.ts';
 
 test('paths without end do not make series without end, and none is lost', (t) => {
-  const options = { increasedCardinality: true, pathMatching: [], excludeVerbs: false };
+  const options = { increasedCardinality: true, pathMatching: [], excludeVerbs: false, recordErrorCodes: false };
   const series = new RequestSeries({ appId: 'app', ...options, latencyBuckets: LATENCY_BUCKETS_MS });
   const request = { method: 'GET', status: 200, ms: 1, received: 0, size: 0 };
   for (let i = 0; i < 3000; i++) series.onHttp({ ...request, path: `/${i}` });
@@ -19,7 +19,7 @@ test('paths without end do not make series without end, and none is lost', (t) =
 });
 
 test('what a path says cannot break out of its label', (t) => {
-  const options = { increasedCardinality: true, pathMatching: [], excludeVerbs: false };
+  const options = { increasedCardinality: true, pathMatching: [], excludeVerbs: false, recordErrorCodes: false };
   const series = new RequestSeries({ appId: 'app', ...options, latencyBuckets: [1] });
   series.onHttp({ method: 'GET', path: '/"\\\n', status: 200, ms: 1, received: 0, size: 0 });
   t.true(series.render().includes('path="/\\"\\\\\\n",status="200"} 1'));
