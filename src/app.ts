@@ -27,6 +27,8 @@ export interface AppContext {
 
 /** How long a subscription that is not wanted any more may finish what it has in hand. */
 const DRAIN_MS = 30_000;
+/** What sidecars tell each other where no namespace is set. */
+const DEFAULT_NAMESPACE = 'default';
 
 export class App {
   private readonly context: AppContext;
@@ -96,7 +98,19 @@ export class App {
     }
     if (!this.channel) throw invokeFailed(appId, 'app channel is not initialized');
     if (this.health && !this.health.isHealthy) throw invokeFailed(appId, 'app is not in a healthy state');
-    return this.channel.invoke(call, signal);
+    return this.channel.invoke({ ...call, headers: this.attested(call.headers) }, signal);
+  }
+
+  /** Who calls whom is said by us and by no caller. */
+  private attested(headers: readonly string[]): string[] {
+    const { appId, environment } = this.context.options;
+    const said = {
+      'dapr-caller-app-id': appId,
+      'dapr-caller-namespace': environment.namespace || DEFAULT_NAMESPACE,
+      'dapr-callee-app-id': appId,
+    };
+    const others = headers.filter((_, i) => !Object.hasOwn(said, headers[i - (i % 2)] as string));
+    return [...others, ...Object.entries(said).flat()];
   }
 
   async close(): Promise<void> {
@@ -181,7 +195,8 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     address: options.appChannelAddress,
     port: options.appPort,
     tls: protocol === 'https' || protocol === 'grpcs',
-    appToken: options.environment.appApiToken,
+    token: { header: options.environment.appApiTokenHeader, value: options.environment.appApiToken },
+    maxConcurrency: options.appMaxConcurrency,
     maxBodyBytes: options.maxBodyBytes,
     log,
   };
@@ -194,7 +209,6 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     ...common,
     http2: protocol === 'h2c',
     appId: options.appId,
-    maxConcurrency: options.appMaxConcurrency,
     healthPath: options.appHealth.path,
   });
 }

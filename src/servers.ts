@@ -15,12 +15,14 @@ import {
   type GatewayOptions,
   type ServedRequest,
 } from './http/gateway.ts';
+import { clean } from './http/path.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
 import type { Instance } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
+import { RequestSeries } from './observe/request-series.ts';
 import type { DaprApi } from './rpc/dapr.ts';
 import { startGrpcServer, startInternalServer, type GrpcServer } from './rpc/server.ts';
 import type { Streams } from './rpc/subscribe.ts';
@@ -54,9 +56,17 @@ const HEADER_SLACK_BYTES = 4096;
 const GRPC_HEADER_FACTOR = 1024;
 const MAX_GRPC_HEADER_BYTES = 2 ** 30;
 
+/** With the series of what is called. */
+interface Context extends ServersContext {
+  readonly requests: RequestSeries;
+}
+
 /** Rejects when one of the two APIs cannot listen. A port for health or metrics that is taken is only told. */
-export async function startServers(context: ServersContext): Promise<Servers> {
-  const { options, log } = context;
+export async function startServers(given: ServersContext): Promise<Servers> {
+  const { options, configuration, metrics, log } = given;
+  const latencyBuckets = (metrics.latencyBuckets = configuration.metrics.latencyBuckets ?? metrics.latencyBuckets);
+  const requests = new RequestSeries({ appId: options.appId, ...configuration.metrics, latencyBuckets });
+  const context = { ...given, requests };
   const grpc = await startGrpc(context);
   log.info(`API gRPC server is running on port ${grpc.port}`);
   const gateway = gatewayOptions(context);
@@ -91,7 +101,7 @@ const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 
 /** The app's own port is never taken in a search: the app may not listen yet. */
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
 
-async function startGrpc(context: ServersContext): Promise<GrpcServer> {
+async function startGrpc(context: Context): Promise<GrpcServer> {
   const { options, api, streams, readiness } = context;
   const logCall = apiLogOf(context);
   try {
@@ -107,8 +117,11 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
-      onCall: (method, code, duration, useragent) =>
-        logCall?.('gRPC API Called', { method, useragent, duration, code }),
+      onCall: (method, code, duration, useragent) => {
+        context.requests.onGrpc(method, code, duration);
+        logCall?.('gRPC API Called', { method, useragent, duration, code });
+      },
+      onError: context.requests.onError,
     });
   } catch (error) {
     throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
@@ -144,11 +157,11 @@ async function startInternal({ options, log }: ServersContext): Promise<GrpcServ
   }
 }
 
-async function startMetrics(context: ServersContext): Promise<HttpServer | undefined> {
-  const { options, configuration, metrics, log } = context;
+async function startMetrics(context: Context): Promise<HttpServer | undefined> {
+  const { options, configuration, metrics, requests, log } = context;
   if (!options.metrics.enabled || !configuration.metrics.enabled) return undefined;
   const port = own(options.metricsPort, options);
-  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port);
+  const server = await tryListen(context, metricsHandler(metrics, requests), options.metrics.address, port);
   if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
   return server;
 }
@@ -168,7 +181,7 @@ async function tryListen(
   }
 }
 
-function gatewayOptions(context: ServersContext): GatewayOptions {
+function gatewayOptions(context: Context): GatewayOptions {
   const { options, api, publisher, app, readiness, outboundReady } = context;
   const logCall = apiLogOf(context);
   return {
@@ -183,7 +196,11 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     invoke: (call, signal) => app.invoke(call, signal),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: logCall && ((request) => logRequest(request, context.configuration, logCall)),
+    onRequest: (request) => {
+      context.requests.onHttp({ ...request, path: clean(request.path) });
+      if (logCall) logRequest(request, context.configuration, logCall);
+    },
+    onError: context.requests.onError,
   };
 }
 

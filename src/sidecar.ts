@@ -12,15 +12,12 @@ import { ASSUMED_COMPONENT, openComponents, tellOfAssumed, type Components } fro
 import { readResiliency } from './config/resiliency.ts';
 import { loadResources, type Resources } from './config/resources.ts';
 import { watchDirectories } from './config/watch.ts';
-import { batched } from './core/batching.ts';
-import { createDelivery } from './core/delivery.ts';
 import { messageOf } from './core/errors.ts';
-import { measured } from './core/measured.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
-import { checkRules, compileRules, tellOnce } from './core/routing.ts';
+import { checkRules } from './core/routing.ts';
 import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
-import { traced } from './core/traced.ts';
+import { createHandlers } from './deliveries.ts';
 import { afterAbort, deadlineAfter } from './lib/deadline.ts';
 import { formatGoDuration } from './lib/duration.ts';
 import type { Log } from './lib/log.ts';
@@ -291,26 +288,10 @@ export class Sidecar {
   }
 
   private createHandler(publisher: Publisher): CreateHandler {
-    const { options, log } = this.deps;
-    const deliveryLog = log.scoped('dapr.runtime.processor.pubsub.subscription.http');
-    return async (spec, pubsub, recipient) => {
-      const { policy, wrap } = this.resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
-      const guarded = wrap(recipient);
-      const whole = spec.bulk ? batched(measured(guarded, this.metrics.onBatch), spec.bulk) : guarded;
-      return createDelivery({
-        spec,
-        pubsub,
-        recipient: this.tracing ? traced(whole, this.tracing) : whole,
-        publisher,
-        appId: options.appId,
-        router: await compileRules(spec.rules, tellOnce(deliveryLog)),
-        policy,
-        notFound: options.appNotFound,
-        stopping: () => this.isStopping,
-        onProcessed: this.metrics.onProcessed,
-        log: deliveryLog,
-      });
-    };
+    const { resiliency, metrics, tracing: tracer } = this;
+    const { options } = this.deps;
+    const log = this.deps.log.scoped('dapr.runtime.processor.pubsub.subscription.http');
+    return createHandlers({ options, publisher, resiliency, metrics, tracer, stopping: () => this.isStopping, log });
   }
 
   private becomeReady(started: number): void {

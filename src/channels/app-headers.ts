@@ -38,6 +38,19 @@ const GRPC_VALUE = /^[ -~]*$/;
 
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
+/** The app's token: the name of its header and its value. Without a value none is sent, and by nobody else. */
+export interface AppToken {
+  readonly header: string;
+  readonly value: string;
+}
+
+/** The headers with the token. What others sent under its name would speak for the sidecar. */
+export function withToken(headers: readonly string[], { header, value }: AppToken): string[] {
+  const all = headers.filter((_, i) => headers[i - (i % 2)] !== header);
+  if (value !== '') all.push(header, value);
+  return all;
+}
+
 /** Flat list of names and values. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
 export function headersOf(event: TopicEvent): string[] {
   const headers = pubsubHeader(event);
@@ -50,9 +63,11 @@ export function headersOf(event: TopicEvent): string[] {
   };
   if (event.traceparent !== '') add(headerOf('traceparent', event.traceparent));
   if (event.tracestate !== '') add(headerOf('tracestate', event.tracestate));
+  if (event.baggage !== '') add(headerOf('baggage', event.baggage));
   for (const key in event.metadata) {
     const name = headerName(key.toLowerCase());
-    if (name !== undefined) add(headerOf(name, event.metadata[key] as string));
+    const isGiven = name === 'baggage' && event.baggage !== '';
+    if (name !== undefined && !isGiven) add(headerOf(name, event.metadata[key] as string));
   }
   return headers;
 }
@@ -103,10 +118,11 @@ export function invocationHeaders({ headers, trace }: Invocation): string[] {
   ];
 }
 
-/** The same for an app over gRPC. */
+/** The same for an app over gRPC, which has headers of bytes as well. */
 export function invocationMetadata(call: Invocation): string[] {
   const binary = binaryOf(call.trace.traceparent);
-  const headers = grpcOnly(invocationHeaders(call));
+  const bytes = call.headers.filter((_, i) => call.headers[i - (i % 2)]?.endsWith('-bin'));
+  const headers = grpcOnly([...invocationHeaders(call), ...bytes]);
   return binary ? [...headers, 'grpc-trace-bin', binary.toString('base64')] : headers;
 }
 

@@ -20,8 +20,9 @@ import { httpStatusOf } from '../core/status-mapping.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
 import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
+import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
-import { callMetadataOf, invocationMetadata, pubsubHeader } from './app-headers.ts';
+import { callMetadataOf, invocationMetadata, pubsubHeader, withToken, type AppToken } from './app-headers.ts';
 import { GrpcCallError, GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
@@ -32,9 +33,11 @@ export interface GrpcChannelOptions {
   readonly port: number;
   /** The app's certificate is not verified: it is on this machine and usually self-signed. */
   readonly tls: boolean;
-  /** Sent to the app with every call; empty: none. */
-  readonly appToken: string;
+  /** Sent to the app with every call. */
+  readonly token: AppToken;
   readonly unknownData: UnknownData;
+  /** Events and calls in hand at once; 0: no limit. */
+  readonly maxConcurrency: number;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
   readonly log: Log;
@@ -45,15 +48,15 @@ const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaServi
 export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
-  private readonly token: readonly string[];
+  private readonly slots: Semaphore;
   /** Of BULK_METHODS, the one that the app is known not to lack. */
   private bulkMethod = 0;
 
   constructor(options: GrpcChannelOptions) {
-    const { tls, address, port, appToken, maxBodyBytes } = options;
+    const { tls, address, port, maxBodyBytes } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
-    this.token = appToken ? ['dapr-api-token', appToken] : [];
+    this.slots = new Semaphore(options.maxConcurrency || Infinity);
     this.client = new GrpcClient({
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
@@ -64,7 +67,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.onTopicEvent;
     try {
       const message = encode(topicEvent, { event, path: event.path, unknown: this.options.unknownData });
-      const answer = await this.client.call(path, message, [...this.token, ...callMetadataOf(event)], signal);
+      const answer = await this.inTurn(path, message, callMetadataOf(event), signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
       return failure(error);
@@ -79,7 +82,7 @@ export class GrpcChannel implements AppChannel {
       const entries = events.map((event) => ({ entryId: randomUUID(), event }));
       const request = { id: randomUUID(), metadata: { pubsubName }, topic, pubsubName, type: BULK_TYPE, path };
       const message = encode(eventBatch, { request, entries, unknown: this.options.unknownData });
-      const answer = await this.callBulk(message, [...this.token, ...pubsubHeader(first)], signal);
+      const answer = await this.callBulk(message, pubsubHeader(first), signal);
       const statuses = new Map(
         TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
       );
@@ -93,7 +96,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.listTopicSubscriptions;
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.client.call(path, new Uint8Array(), this.token, signal);
+        const answer = await this.client.call(path, new Uint8Array(), withToken([], this.options.token), signal);
         return ListTopicSubscriptionsResponse.decode(answer).subscriptions.map(specOf);
       } catch (error) {
         if (error instanceof GrpcCallError && error.code === GrpcCode.UNIMPLEMENTED) {
@@ -122,13 +125,8 @@ export class GrpcChannel implements AppChannel {
       httpExtension: { verb: HTTPExtension_Verb[verb as keyof typeof HTTPExtension_Verb] ?? 0, querystring },
     };
     try {
-      const metadata = [...this.token, ...invocationMetadata(call)];
-      const answer = await this.client.call(
-        AppCallbackService.onInvoke.path,
-        encode(InvokeRequest, request),
-        metadata,
-        signal,
-      );
+      const { path } = AppCallbackService.onInvoke;
+      const answer = await this.inTurn(path, encode(InvokeRequest, request), invocationMetadata(call), signal);
       const { data, contentType: type } = InvokeResponse.decode(answer);
       const { value = Buffer.alloc(0), typeUrl: of = '' } = data ?? {};
       return { status: 200, contentType: type, headers: [], body: value, typeUrl: of };
@@ -142,12 +140,23 @@ export class GrpcChannel implements AppChannel {
     this.client.close();
   }
 
+  /** Waits for its turn where the app allows only so many at once. */
+  private async inTurn(path: string, message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
+    const turn = this.slots.acquire();
+    if (turn) await turn;
+    try {
+      return await this.client.call(path, message, withToken(metadata, this.options.token), signal);
+    } finally {
+      this.slots.release();
+    }
+  }
+
   /** Older apps serve the method under another name only. */
   private async callBulk(message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
     for (;;) {
       const method = BULK_METHODS[this.bulkMethod] as (typeof BULK_METHODS)[number];
       try {
-        return await this.client.call(method.path, message, metadata, signal);
+        return await this.inTurn(method.path, message, metadata, signal);
       } catch (error) {
         const isLast = this.bulkMethod === BULK_METHODS.length - 1;
         if (isLast || !(error instanceof GrpcCallError) || error.code !== GrpcCode.UNIMPLEMENTED) throw error;

@@ -12,7 +12,15 @@ import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
 import { invokeFailed, type Invocation, type Invoked } from '../core/invocation.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
 import { specsFromAppAnswer } from '../core/subscription-document.ts';
-import { headerOf, headersOf, invocationHeaders, passedOn, pubsubHeader } from './app-headers.ts';
+import {
+  headerOf,
+  headersOf,
+  invocationHeaders,
+  passedOn,
+  pubsubHeader,
+  withToken,
+  type AppToken,
+} from './app-headers.ts';
 import { bulkBody } from './bulk-body.ts';
 import { answerOfHttp, answersOfHttp } from './outcome.ts';
 
@@ -24,8 +32,8 @@ export interface HttpChannelOptions {
   /** Whether it speaks HTTP/2 without TLS from the first byte. */
   readonly http2: boolean;
   readonly appId: string;
-  /** Sent to the app with every request; empty: none. */
-  readonly appToken: string;
+  /** Sent to the app with every request. */
+  readonly token: AppToken;
   /** Events in hand at once; 0: no limit. */
   readonly maxConcurrency: number;
   /** Where the app says whether it is well. */
@@ -43,10 +51,9 @@ export class HttpChannel implements AppChannel {
   private readonly slots: Semaphore;
   /** Request targets by route: there are as many as rules. */
   private readonly targets = new Map<string, string>();
-  private readonly headers: readonly string[];
 
   constructor(options: HttpChannelOptions) {
-    const { tls, address, port, appToken, maxConcurrency } = options;
+    const { tls, address, port, maxConcurrency } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
     this.pool = new Pool(`${tls ? 'https' : 'http'}://${host}:${port}`, {
@@ -57,11 +64,10 @@ export class HttpChannel implements AppChannel {
       ...(options.http2 && { factory: (origin) => new H2CClient(origin, { headersTimeout: 0, bodyTimeout: 0 }) }),
     });
     this.slots = new Semaphore(maxConcurrency || Infinity);
-    this.headers = ['user-agent', 'dapr-pubsub', ...(appToken ? ['dapr-api-token', appToken] : [])];
   }
 
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
-    const headers = [...this.headers, 'content-type', 'application/cloudevents+json', ...headersOf(event)];
+    const headers = ['content-type', 'application/cloudevents+json', ...headersOf(event)];
     const reply = await this.post(event.path, event.body, headers, signal);
     return reply instanceof Error ? failure(reply) : answerOfHttp(reply.status, reply.body);
   }
@@ -70,13 +76,14 @@ export class HttpChannel implements AppChannel {
     const [first] = events;
     if (!first) return [];
     const ids = events.map(() => randomUUID());
-    const headers = [...this.headers, 'content-type', 'application/json', ...pubsubHeader(first)];
+    const headers = ['content-type', 'application/json', ...pubsubHeader(first)];
     const reply = await this.post(first.path, bulkBody(events, ids), headers, signal);
     return reply instanceof Error ? ids.map(() => failure(reply)) : answersOfHttp(reply.status, reply.body, ids);
   }
 
   /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
-  private async post(path: string, body: Uint8Array, headers: string[], signal: AbortSignal): Promise<Reply | Error> {
+  private async post(path: string, body: Uint8Array, own: string[], signal: AbortSignal): Promise<Reply | Error> {
+    const headers = ['user-agent', 'dapr-pubsub', ...withToken(own, this.options.token)];
     try {
       return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
     } catch (error) {
@@ -95,10 +102,8 @@ export class HttpChannel implements AppChannel {
   }
 
   async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {
-    const { appToken } = this.options;
-    const headers = invocationHeaders(call);
+    const headers = withToken(invocationHeaders(call), this.options.token);
     if (call.contentType !== '') headers.push('content-type', call.contentType);
-    if (appToken) headers.push('dapr-api-token', appToken);
     const target = `/${call.method.replace(/^\/+/, '')}`;
     const path = escaped(call.query === '' ? target : `${target}?${call.query}`);
     const body = call.body.length > 0 ? call.body : null;
@@ -149,9 +154,8 @@ export class HttpChannel implements AppChannel {
 
   /** Asks the app at start, on a connection of its own; only a failing connection is tried again. */
   private async ask(path: string, signal: AbortSignal): Promise<Reply> {
-    const { appId, appToken } = this.options;
-    const headers = ['content-type', 'application/json', ...headerOf('dapr-app-id', appId)];
-    if (appToken) headers.push('dapr-api-token', appToken);
+    const { appId, token } = this.options;
+    const headers = withToken(['content-type', 'application/json', ...headerOf('dapr-app-id', appId)], token);
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.exchange({ method: 'GET', path, headers, reset: true }, signal);

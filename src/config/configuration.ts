@@ -10,8 +10,7 @@ import { readText, yamlDocuments } from './yaml.ts';
 
 export interface Configuration {
   readonly tracing: TracingSettings;
-  /** The series have no paths, so that `increasedCardinality` is told and changes nothing. */
-  readonly metrics: { readonly enabled: boolean; readonly increasedCardinality: boolean };
+  readonly metrics: MetricsSettings;
   /** Switches by name. A feature that is not in it has its default. */
   readonly features: ReadonlyMap<string, boolean>;
   readonly api: { readonly allowed: readonly ApiRule[]; readonly denied: readonly ApiRule[] };
@@ -25,10 +24,30 @@ export interface Configuration {
   };
 }
 
+export interface MetricsSettings {
+  readonly enabled: boolean;
+  /** Whether series of requests tell paths that fit no pattern of `pathMatching`. */
+  readonly increasedCardinality: boolean;
+  readonly pathMatching: readonly string[];
+  /** Whether they leave the method out. */
+  readonly excludeVerbs: boolean;
+  /** Bounds of the buckets of latencies, milliseconds. Undefined: the usual ones. */
+  readonly latencyBuckets: readonly number[] | undefined;
+  /** Whether errors of the API are a series. */
+  readonly recordErrorCodes: boolean;
+}
+
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
   tracing: NO_TRACING,
-  metrics: { enabled: true, increasedCardinality: false },
+  metrics: {
+    enabled: true,
+    increasedCardinality: true,
+    pathMatching: [],
+    excludeVerbs: false,
+    latencyBuckets: undefined,
+    recordErrorCodes: false,
+  },
   features: new Map(),
   api: { allowed: [], denied: [] },
   deniedComponents: [],
@@ -54,8 +73,8 @@ export async function loadConfiguration(
     }
     log.info('Application configuration loaded');
   }
-  const { enabled, increasedCardinality } = configuration.metrics;
-  log.info(`metric spec: ${JSON.stringify({ enabled, http: { increasedCardinality } })}`);
+  const { enabled, increasedCardinality, pathMatching, excludeVerbs } = configuration.metrics;
+  log.info(`metric spec: ${JSON.stringify({ enabled, http: { increasedCardinality, pathMatching, excludeVerbs } })}`);
   return { ...configuration, tracing: withEnvironment(configuration.tracing, environment) };
 }
 
@@ -92,14 +111,27 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
 }
 
 /** Under either of its names; the longer one counts. */
-function metricsOf(spec: Fields, base: Configuration['metrics']): Configuration['metrics'] {
+function metricsOf(spec: Fields, base: MetricsSettings): MetricsSettings {
   const both = [spec.child('metrics'), spec.child('metric')];
-  const first = (flag: (one: Fields) => boolean | undefined): boolean | undefined =>
-    both.map(flag).find((value) => value !== undefined);
+  const first = <T>(read: (one: Fields) => T | undefined): T | undefined =>
+    both.map(read).find((value) => value !== undefined);
+  const list = (one: Fields, key: string): string[] | undefined => (one.has(key) ? one.texts(key) : undefined);
   return {
     enabled: first((one) => one.flag('enabled')) ?? base.enabled,
     increasedCardinality: first((one) => one.child('http').flag('increasedCardinality')) ?? base.increasedCardinality,
+    pathMatching: first((one) => list(one.child('http'), 'pathMatching')) ?? base.pathMatching,
+    excludeVerbs: first((one) => one.child('http').flag('excludeVerbs')) ?? base.excludeVerbs,
+    latencyBuckets: first((one) => bucketsOf(one)) ?? base.latencyBuckets,
+    recordErrorCodes: first((one) => one.flag('recordErrorCodes')) ?? base.recordErrorCodes,
   };
+}
+
+/** An empty list is none. */
+function bucketsOf(one: Fields): number[] | undefined {
+  const key = 'latencyDistributionBuckets';
+  const bounds = one.has(key) ? one.texts(key).map(Number) : [];
+  if (bounds.some((bound, at) => !(bound > (bounds[at - 1] ?? 0)))) throw new Error(`${key} wants rising numbers`);
+  return bounds.length > 0 ? bounds : undefined;
 }
 
 function apiRules(api: Fields, list: string): ApiRule[] {

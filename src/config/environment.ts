@@ -17,6 +17,8 @@ export interface Environment {
   readonly apiToken: string;
   /** What the app gets with every call, empty: nothing. */
   readonly appApiToken: string;
+  /** Name of the header that has it, lower case. */
+  readonly appApiTokenHeader: string;
   /** Absolute path of the Dapr home directory. It may not exist. */
   readonly home: string;
   /** The only variables components may refer to, upper case. Empty: all that are not denied. */
@@ -39,6 +41,7 @@ export function readEnvironment(variables: Variables): Environment {
     hostIp: value('DAPR_HOST_IP'),
     apiToken: value('DAPR_API_TOKEN'),
     appApiToken: value('APP_API_TOKEN'),
+    appApiTokenHeader: value('DAPR_APP_API_TOKEN_HEADER').trim().toLowerCase() || 'dapr-api-token',
     home: path.resolve(value('DAPR_RUNTIME_PATH') || value('HOME') || accountHome(), '.dapr'),
     envKeys: value('DAPR_ENV_KEYS').toUpperCase().split(/\s+/).filter(Boolean),
     componentsSocketsFolder: value('DAPR_COMPONENTS_SOCKETS_FOLDER') || '/tmp/dapr-components-sockets',

@@ -160,6 +160,7 @@ const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],
   ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
   ['bulk-publish', 'BULK_PUBSUB'],
+  ['bulk-at-once', 'BULK_SUBSCRIBE_IMMEDIATE'],
 ];
 
 async function openBroker(

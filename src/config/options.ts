@@ -186,6 +186,10 @@ function times(
 }
 
 function refuseConflicts({ appPort, ...options }: Omit<DaprdOptions, 'warnings'>): void {
+  const { appApiTokenHeader: header } = options.environment;
+  if (!/^[0-9a-z_.-]+$/.test(header) || header.endsWith('-bin')) {
+    throw new UsageError(`invalid value for DAPR_APP_API_TOKEN_HEADER: ${header}`);
+  }
   const ports = { 'dapr-http-port': options.httpPort, 'dapr-grpc-port': options.grpcPort };
   for (const [name, { port, search }] of Object.entries(ports)) {
     if (appPort !== 0 && port === appPort && !search) {

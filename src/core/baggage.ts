@@ -1,4 +1,4 @@
-/** W3C baggage: checked and carried back, never read. */
+/** W3C baggage: checked, carried back and on with an event, never read. */
 
 const MAX_BYTES = 8192;
 const MAX_MEMBERS = 180;

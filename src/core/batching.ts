@@ -1,5 +1,6 @@
 /** Bulk subscribe: a recipient that gathers single deliveries into batches for the one behind it (contract 7.2). */
 
+import type { Broker } from './broker.ts';
 import type { Answer, Recipient, TopicEvent } from './recipient.ts';
 import type { BulkOptions } from './subscription.ts';
 
@@ -16,10 +17,12 @@ interface Batch {
 }
 
 /**
- * Delivers in batches of at most `maxMessages`, none later than `maxAwaitMs` after its first event came. How many
- * can gather is bounded by how many events the broker hands out at once.
+ * Delivers in batches of at most `maxMessages`, none later than `maxAwaitMs` after its first event came, or together
+ * with what came at once. How many can gather is bounded by how many events the broker hands out at once.
  */
-export function batched(recipient: Recipient, { maxMessages, maxAwaitMs }: BulkOptions): Recipient {
+export function batched(recipient: Recipient, options: BulkOptions, broker: Broker['features']): Recipient {
+  const { maxMessages } = options;
+  const maxAwaitMs = broker.has('bulk-at-once') ? 0 : options.maxAwaitMs;
   const batches = new Map<string, Batch>();
 
   const send = async (path: string): Promise<void> => {

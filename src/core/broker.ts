@@ -85,8 +85,11 @@ export interface GroupStats {
   readonly parked: number;
 }
 
-/** What a broker does by itself, so that core must not: keep messages only for their TTL; patterns as topics; lists. */
-export type BrokerFeature = 'message-ttl' | 'wildcard-topics' | 'bulk-publish';
+/**
+ * What a broker does by itself, so that core must not: keep messages only for their TTL; patterns as topics; lists.
+ * `bulk-at-once`: its messages do not wait for company, because it waits for the first before it hands out more.
+ */
+export type BrokerFeature = 'message-ttl' | 'wildcard-topics' | 'bulk-publish' | 'bulk-at-once';
 
 export interface Broker {
   readonly features: ReadonlySet<BrokerFeature>;

@@ -22,6 +22,8 @@ export interface EnvelopeContext {
   readonly topic: string;
   readonly appId: string;
   readonly trace: Trace;
+  /** W3C baggage of the publisher; empty or absent where it sent none. */
+  readonly baggage?: string;
   /** Whether the broker expires messages itself, so that the event must not carry `expiration`. */
   readonly brokerExpires: boolean;
 }
@@ -54,11 +56,12 @@ function wrap(
     attributes(overrides, context);
   const type = mediaType(contentType);
   const json = type === 'application/json' ? firstJson(data) : undefined;
-  if (json) return join('{"data":', json, tail);
+  const carried = context.baggage ? `"baggage":${JSON.stringify(context.baggage)},` : '';
+  if (json) return join(`{${carried}"data":`, json, tail);
   const isBinary = BINARY_TYPES.has(type) || (type === 'application/x-protobuf' && isProtobuf(data));
   const head = isBinary
-    ? `{"data_base64":"${asBuffer(data).toString('base64')}"`
-    : `{"data":${JSON.stringify(asBuffer(data).toString('utf8'))}`;
+    ? `{${carried}"data_base64":"${asBuffer(data).toString('base64')}"`
+    : `{${carried}"data":${JSON.stringify(asBuffer(data).toString('utf8'))}`;
   return join(head, EMPTY, tail);
 }
 
@@ -115,6 +118,7 @@ function complete(data: Uint8Array, expiration: string | undefined, context: Env
     values.set('traceid', traceparent).set('traceparent', traceparent);
   }
   if (!values.has('tracestate')) values.set('tracestate', JSON.stringify(context.trace.tracestate));
+  if (context.baggage) fill('baggage', context.baggage);
   fill('source', DEFAULT_SOURCE);
   fill('type', DEFAULT_TYPE);
   fill('specversion', '1.0');

@@ -82,6 +82,7 @@ export function createDelivery(context: DeliveryContext): Handler {
         metadata: message.metadata,
         traceparent: event.traceparent,
         tracestate: event.tracestate,
+        baggage: event.baggage,
       },
       signal,
     );

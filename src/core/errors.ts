@@ -26,6 +26,8 @@ interface Row {
   readonly http: number;
   /** `errorCode` of the JSON body. */
   readonly tag: string;
+  /** What of the API the tag is about; empty: it says nothing. */
+  readonly category: string;
   /** `reason` of ErrorInfo; empty when the error carries no details. */
   readonly reason: string;
   /** Whether ResourceInfo goes with it. */
@@ -36,9 +38,17 @@ const row = (grpc: number, http: number, tag: string, reason = '', resource = tr
   grpc,
   http,
   tag,
+  category: CATEGORIES.find(([tags]) => tags.test(tag))?.[1] ?? '',
   reason,
   resource,
 });
+
+const CATEGORIES: readonly (readonly [tags: RegExp, category: string])[] = [
+  [/^ERR_(?:PUBSUB|TOPIC)_/, 'pubsub'],
+  [/^ERR_(?:OUTBOUND_)?HEALTH_/, 'health'],
+  [/^ERR_DIRECT_INVOKE$/, 'service-invocation'],
+  [/^ERR_BODY_READ$/, 'common'],
+];
 
 const G = GrpcCode;
 

@@ -51,7 +51,7 @@ export class RefusedByApp extends SidecarError {
     const said = body && Buffer.from(body.subarray(0, MAX_SAID)).toString('utf8');
     const info = said === undefined ? {} : { 'http.code': String(codes.http), 'http.error_message': said };
     super('invoke-failed', message, { info });
-    this.own = { ...codes, ...(said !== undefined && { reason: message, resource: false }) };
+    this.own = { ...codes, category: '', ...(said !== undefined && { reason: message, resource: false }) };
   }
 
   override get row(): SidecarError['row'] {

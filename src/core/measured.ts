@@ -9,20 +9,31 @@ export interface Batch {
   readonly answers: readonly ('success' | 'retry' | 'drop')[];
 }
 
-export type OnBatch = (batch: Batch) => void;
+export interface Measures {
+  readonly onBatch: (batch: Batch) => void;
+  /** So many events more, or fewer, are with the recipient. */
+  readonly onInHand: (pubsub: string, topic: string, change: number) => void;
+}
 
-/** A recipient whose batches are told of. */
-export function measured(recipient: Recipient, onBatch: OnBatch): Recipient {
+/** A recipient of which is told what it has in hand, and what became of its batches. */
+export function measured(recipient: Recipient, { onBatch, onInHand }: Measures): Recipient {
+  const deliver = async (event: TopicEvent, signal: AbortSignal): Promise<Answer> => {
+    onInHand(event.pubsubName, event.topic, 1);
+    const answer = await recipient.deliver(event, signal);
+    onInHand(event.pubsubName, event.topic, -1);
+    return answer;
+  };
   const deliverBulk = async (events: readonly TopicEvent[], signal: AbortSignal): Promise<readonly Answer[]> => {
-    const started = performance.now();
-    const answers = await recipient.deliverBulk(events, signal);
     const [first] = events;
-    if (first) {
-      const { pubsubName: pubsub, topic } = first;
-      const became = answers.map(({ kind }) => (kind === 'not-found' ? 'retry' : kind));
-      onBatch({ pubsub, topic, ms: performance.now() - started, answers: became });
-    }
+    if (!first) return [];
+    const { pubsubName: pubsub, topic } = first;
+    const started = performance.now();
+    onInHand(pubsub, topic, events.length);
+    const answers = await recipient.deliverBulk(events, signal);
+    onInHand(pubsub, topic, -events.length);
+    const became = answers.map(({ kind }) => (kind === 'not-found' ? 'retry' : kind));
+    onBatch({ pubsub, topic, ms: performance.now() - started, answers: became });
     return answers;
   };
-  return { deliver: (event, signal) => recipient.deliver(event, signal), deliverBulk };
+  return { deliver, deliverBulk };
 }

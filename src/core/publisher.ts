@@ -42,6 +42,8 @@ export interface PublishRequest {
   /** Metadata of the whole request; decides rawPayload for all entries. */
   readonly metadata: Metadata;
   readonly trace: Trace;
+  /** W3C baggage that goes on with every event; absent or empty: none. */
+  readonly baggage?: string;
   /** Decides which list of `matching` a retry goes by. */
   readonly protocol: 'grpc' | 'http';
 }
@@ -138,6 +140,7 @@ export class Publisher {
       topic: request.topic,
       appId: this.appId,
       trace: entry.trace ?? request.trace,
+      baggage: request.baggage ?? '',
       brokerExpires: pubsub.broker.features.has('message-ttl'),
     });
     return { data: event, contentType: 'application/cloudevents+json', metadata };

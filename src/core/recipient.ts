@@ -25,6 +25,8 @@ export interface TopicEvent {
   /** W3C context of the delivery, empty when there is none. */
   readonly traceparent: string;
   readonly tracestate: string;
+  /** W3C baggage of the publisher, empty when there is none. */
+  readonly baggage: string;
 }
 
 /** What a recipient said of one event. */

@@ -1,11 +1,13 @@
 import type { Answer, Recipient, TopicEvent } from './recipient.ts';
 import { messagingAttributes, type Tracer } from './tracer.ts';
 
-/** A recipient whose deliveries are spans beneath the trace of their event; what is behind it gets the span as the trace. */
+/**
+ * A recipient whose deliveries are spans beneath the trace of their event, the first of a trace where it knows none;
+ * what is behind it gets the span as the trace.
+ */
 export function traced(recipient: Recipient, tracer: Tracer): Recipient {
   const deliver = async (event: TopicEvent, signal: AbortSignal): Promise<Answer> => {
     const { topic, traceparent, tracestate } = event;
-    if (traceparent === '') return recipient.deliver(event, signal); // it knows no trace at all
     const attributes = () => messagingAttributes(topic);
     const span = tracer.start(`pubsub/${topic}`, 'client', { traceparent, tracestate }, attributes);
     const answer = await recipient.deliver({ ...event, ...span.trace }, signal);

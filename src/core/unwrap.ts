@@ -1,6 +1,7 @@
 /** A broker's message as the event that a recipient gets (contract 4.7). */
 
 import { endsWithObject, JsonFault, membersOf, type Member, stringAt } from '../lib/json-bytes.ts';
+import { baggageFault } from './baggage.ts';
 import type { InboundMessage } from './broker.ts';
 import { asBuffer, assemble, wrapRaw } from './cloud-event.ts';
 import { find, type Metadata } from './metadata.ts';
@@ -17,6 +18,8 @@ export interface Event {
   /** The context of the delivery; empty where the event knows no trace at all. */
   readonly traceparent: string;
   readonly tracestate: string;
+  /** Empty where the event has none, or something that is none. */
+  readonly baggage: string;
   /** Whether the message's bytes are the event itself and not something we wrapped. */
   readonly isMessage: boolean;
 }
@@ -69,7 +72,7 @@ function binary(message: InboundMessage, pubsubName: string, topic: string): Eve
 
 /** `Date.parse` alone takes a bare number for a year, and whoever wrote one did not mean that the event is over. */
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
-const READ = new Set(['id', 'expiration', 'traceid', 'traceparent', 'tracestate', 'dlreason']);
+const READ = new Set(['id', 'expiration', 'traceid', 'traceparent', 'tracestate', 'baggage', 'dlreason']);
 
 function eventOf(body: Buffer, members: readonly Member[], metadata: Metadata, isMessage: boolean): Event {
   const read: Record<string, string> = {};
@@ -86,9 +89,12 @@ function eventOf(body: Buffer, members: readonly Member[], metadata: Metadata, i
     expiresAt: Number.isNaN(expiresAt) ? undefined : expiresAt,
     traceparent: parentOf(read['traceparent'] ?? read['traceid'], metadata['traceparent']),
     tracestate: read['tracestate'] || metadata['tracestate'] || '',
+    baggage: baggageOf(read['baggage']),
     isMessage,
   };
 }
+
+const baggageOf = (text = ''): string => (baggageFault(text) === undefined ? text : '');
 
 /** The event's own trace, all zero when it names none; without the attribute, what the broker's metadata says. */
 function parentOf(own: string | undefined, fromBroker: string | undefined): string {

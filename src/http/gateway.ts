@@ -32,10 +32,12 @@ export interface GatewayOptions extends PublishPort {
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: ((request: ServedRequest) => void) | undefined;
+  readonly onRequest: (request: ServedRequest) => void;
+  /** Of each error that is an answer. */
+  readonly onError: (error: SidecarError) => void;
 }
 
-/** A request that was answered, for the log of API calls. */
+/** A request that was answered. */
 export interface ServedRequest {
   readonly method: string;
   readonly path: string;
@@ -43,7 +45,8 @@ export interface ServedRequest {
   readonly status: number;
   readonly ms: number;
   readonly userAgent: string;
-  /** Bytes of the answer's body. */
+  /** Bytes of the body, and of that of the answer. */
+  readonly received: number;
   readonly size: number;
 }
 
@@ -54,7 +57,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
     let route = NOTHING;
-    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path, route }));
+    tellOf(request, response, options.onRequest, () => ({ method, path, route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
       route = permitted(options.access, routeOfRequest(request, method, path), path);
@@ -81,8 +84,10 @@ function tellOf(
   const started = performance.now();
   response.once('close', () => {
     const userAgent = request.headers['user-agent'] ?? '';
-    const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
-    onRequest({ ...about(), status: response.statusCode, ms, userAgent, size });
+    const ms = performance.now() - started;
+    const [received, size] = [request.headers['content-length'], response.getHeader('content-length')].map(Number);
+    const bytes = { received: received || 0, size: size || 0 };
+    onRequest({ ...about(), status: response.statusCode, ms, userAgent, ...bytes });
   });
 }
 
@@ -97,12 +102,11 @@ interface Call {
 /** Everything but health: what is traced. */
 function serve(options: GatewayOptions, admin: RequestListener, call: Call): void {
   const { request, response, route, query } = call;
-  const baggage = header(request, 'baggage');
-  const fault = baggage === undefined ? undefined : baggageFault(baggage);
-  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
   const caller = contextOf(request);
+  const fault = baggageFault(caller.baggage);
+  if (fault !== undefined) return answer(response, 400, `invalid baggage header: ${fault}\n`, TEXT);
   const context = options.tracer ? traced(options.tracer, { ...call, caller }) : caller;
-  const headers = answerHeaders(context.trace, baggage);
+  const headers = answerHeaders(context);
   if (route.kind === 'publish' || route.kind === 'bulk-publish') {
     publish(options, { route, query, request, context, headers }, response);
     return;
@@ -111,7 +115,7 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   if (route.kind !== 'invoke') return admin(request, response);
   const { id, method } = route;
   invokeApp(options, { id, method, query, request, response, trace: context.trace }).catch((thrown: unknown) =>
-    refuse(response, thrown),
+    refuse(options, response, thrown),
   );
 }
 
@@ -179,7 +183,7 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
   return (request, response) => {
     (loading ??= import('./admin.ts').then(({ createAdmin }) => createAdmin(options))).then(
       (admin) => admin(request, response),
-      (error: unknown) => refuse(response, error),
+      (error: unknown) => refuse(options, response, error),
     );
   };
 }
@@ -202,7 +206,7 @@ function health(options: GatewayOptions, route: Route, query: string, response: 
     else refuseUnready(options, query);
     response.writeHead(204).end();
   } catch (error) {
-    refuse(response, error);
+    refuse(options, response, error);
   }
 }
 
@@ -231,15 +235,17 @@ function publish(
     (thrown: unknown) => {
       setHeaders(response, headers);
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
-      if (!isBulkFailure) return refuse(response, thrown);
+      if (!isBulkFailure) return refuse(options, response, thrown);
+      options.onError(thrown);
       setHeaders(response, bulkHeadersOf(thrown));
       answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
 }
 
-function refuse(response: ServerResponse, thrown: unknown): void {
+function refuse({ onError }: GatewayOptions, response: ServerResponse, thrown: unknown): void {
   const error = SidecarError.from(thrown);
+  onError(error);
   answer(response, error.row.http, bodyOf(error));
 }
 

@@ -21,8 +21,8 @@ export function routeOf(method: string, path: string): Route {
   const cleaned = clean(path);
   const publishing = method === 'POST' || method === 'PUT' ? publishRoute(cleaned) : undefined;
   if (publishing) return publishing;
-  const called = /^\/v1\.0\/invoke\/(.+?)\/method\/(.+)$/s.exec(cleaned);
-  if (called) return invocation(called[1] as string, called[2] as string, path);
+  const called = invokeRoute(cleaned, path);
+  if (called) return called;
   if (method === 'POST' && cleaned === '/v1.0/shutdown') return { kind: 'shutdown' };
   if (method === 'PUT') {
     const key = /^\/v1\.0\/metadata\/([^/]+)$/s.exec(cleaned);
@@ -43,12 +43,12 @@ function publishRoute(cleaned: string): Route | undefined {
   };
 }
 
-/** Calls to an app are told apart by it whether they end with a slash. */
-const invocation = (id: string, method: string, path: string): Route => ({
-  kind: 'invoke',
-  id: decode('id', id),
-  method: path.endsWith('/') ? `${method}/` : method,
-});
+/** Calls to an app are told apart by it whether they end with a slash; its root is nothing but that. */
+function invokeRoute(cleaned: string, path: string): Route | undefined {
+  const [, id, asked = ''] = /^\/v1\.0\/invoke\/(.+?)\/method(?:\/(.+))?$/s.exec(cleaned) ?? [];
+  const method = path.endsWith('/') ? `${asked}/` : asked;
+  return id === undefined || method === '' ? undefined : { kind: 'invoke', id: decode('id', id), method };
+}
 
 const READS = new Map<string, 'metadata' | 'healthz' | 'outbound'>([
   ['/v1.0/metadata', 'metadata'],

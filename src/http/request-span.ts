@@ -1,9 +1,9 @@
 /** The span of an HTTP request (contract 12.2). */
 
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
-import { messagingAttributes, type SpanAttributes, type Tracer } from '../core/tracer.ts';
+import { messagingAttributes, type Tracer } from '../core/tracer.ts';
 import type { CallContext } from '../rpc/bind.ts';
-import { callSpans } from '../rpc/call-trace.ts';
+import { callSpans, daprHeaders } from '../rpc/call-trace.ts';
 import type { Route } from './path.ts';
 
 interface Traced {
@@ -25,7 +25,7 @@ export function traced(tracer: Tracer, { request, response, path, route, caller 
     'server.address': request.socket.remoteAddress ?? '',
     'server.port': request.socket.remotePort ?? 0,
     ...('topic' in route && messagingAttributes(route.topic)),
-    ...daprHeaders(request),
+    ...daprHeaders(request.headers),
   }));
   response.once('close', () => {
     const { statusCode: status } = response;
@@ -33,12 +33,4 @@ export function traced(tracer: Tracer, { request, response, path, route, caller 
     span.end(fault, { 'dapr.status_code': String(status) });
   });
   return { ...caller, trace: span.trace, spans: callSpans(tracer, span, path) };
-}
-
-/** The token is nobody's business. */
-function daprHeaders({ headers }: IncomingMessage): SpanAttributes {
-  const entries = Object.entries(headers).filter(
-    ([name, value]) => name.startsWith('dapr-') && name !== 'dapr-api-token' && typeof value === 'string',
-  );
-  return Object.fromEntries(entries) as SpanAttributes;
 }

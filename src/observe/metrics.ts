@@ -6,14 +6,15 @@
 import type { RequestListener } from 'node:http';
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { OnPolicy, PolicyUse } from '../core/guard.ts';
-import type { OnBatch } from '../core/measured.ts';
+import type { Measures } from '../core/measured.ts';
 import type { OnPublished } from '../core/publisher.ts';
 import type { DeliveryContext } from '../core/delivery.ts';
+import type { RequestSeries } from './request-series.ts';
 
 type OnProcessed = DeliveryContext['onProcessed'];
 type Labels = Readonly<Record<string, string>>;
 
-const LATENCY_BUCKETS_MS = [
+export const LATENCY_BUCKETS_MS: readonly number[] = [
   1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650, 800, 1000,
   2000, 5000, 10000, 20000, 50000, 100000,
 ];
@@ -43,12 +44,16 @@ interface Series {
 }
 
 export class Metrics {
+  /** To be set before the library is loaded. */
+  latencyBuckets = LATENCY_BUCKETS_MS;
   private readonly appId: string;
   private readonly namespace: string;
   private series: Series | undefined;
   private loading: Promise<void> | undefined;
   private early: (() => void)[] = [];
   private readonly children = new Map<string, (ms: number) => void>();
+  /** How many events recipients have in hand, by component and topic. */
+  private readonly inHand = new Map<string, number>();
 
   constructor(appId: string, namespace: string) {
     this.appId = appId;
@@ -71,10 +76,23 @@ export class Metrics {
         name: `${name}_latencies`,
         help: `Latency of ${what}, milliseconds.`,
         labelNames,
-        buckets: LATENCY_BUCKETS_MS,
+        buckets: [...this.latencyBuckets],
         registers: [registry],
       }),
     ];
+    const { appId: app_id, namespace, inHand } = this;
+    const inFlight = new Gauge({
+      name: 'dapr_component_pubsub_ingress_in_flight',
+      help: 'Number of events that recipients have in hand.',
+      labelNames: ['app_id', 'component', 'namespace', 'topic'],
+      registers: [registry],
+      collect: () => {
+        for (const [key, count] of inHand) {
+          const [component = '', topic = ''] = key.split('\0');
+          inFlight.set({ app_id, component, namespace, topic }, count);
+        }
+      },
+    });
     this.series = {
       registry,
       egress: pair('dapr_component_pubsub_egress', 'publishes to a broker', EGRESS),
@@ -117,7 +135,7 @@ export class Metrics {
     this.record(key, ms, 'ingress', () => ({ component, process_status, status, topic }));
   };
 
-  readonly onBatch: OnBatch = ({ pubsub: component, topic, ms, answers }) => {
+  readonly onBatch: Measures['onBatch'] = ({ pubsub: component, topic, ms, answers }) => {
     this.record(`<<${component}\0${topic}`, ms, 'ingressBulk', () => ({ component, process_status: '', topic }));
     for (const answer of new Set(answers)) {
       const count = answers.filter((one) => one === answer).length;
@@ -126,6 +144,14 @@ export class Metrics {
         bulkEvents.inc({ app_id, component, namespace, process_status: answer.toUpperCase(), topic }, count);
       });
     }
+  };
+
+  readonly onInHand: Measures['onInHand'] = (component, topic, change) => {
+    const key = `${component}\0${topic}`;
+    const before = this.inHand.get(key);
+    const hasRoom = before !== undefined || this.inHand.size < MAX_CHILDREN || topic === OTHER_TOPICS;
+    if (hasRoom) this.inHand.set(key, (before ?? 0) + change);
+    else this.onInHand(component, OTHER_TOPICS, change);
   };
 
   /** A component was opened, or not: it could not be made (`creation`), or did not start (`init`). */
@@ -206,10 +232,11 @@ export class Metrics {
 }
 
 /** Answers every path with the series. */
-export function metricsHandler(metrics: Metrics): RequestListener {
+export function metricsHandler(metrics: Metrics, requests: RequestSeries): RequestListener {
+  const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
   return (_request, response) => {
     metrics.render().then(
-      (text) => response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(text),
+      (text) => response.writeHead(200, headers).end(text + requests.render()),
       (error: unknown) => response.writeHead(500).end(String(error)),
     );
   };

@@ -27,6 +27,8 @@ export interface CallContext {
   readonly protocol: 'grpc' | 'http';
   /** What is published goes on from it: the caller's, or that of our span where there is one. */
   readonly trace: Trace;
+  /** W3C baggage as it was sent, empty without any. */
+  readonly baggage: string;
   /** Of the call; undefined where nothing is recorded. */
   readonly spans?: CallSpans;
   /** A request header or gRPC metadata value by its lower-case name. */
@@ -36,7 +38,7 @@ export interface CallContext {
 }
 
 export interface PassedOn {
-  /** Flat list of names and values, without those of gRPC itself. */
+  /** Flat list of names and values, without those of gRPC itself; bytes as base64, under a name that ends with -bin. */
   readonly headers: readonly string[];
   readonly signal: AbortSignal;
 }
@@ -58,19 +60,32 @@ export interface Codec<Request, Response> {
 
 const OK: CallStatus = { code: GrpcCode.OK, details: '' };
 
+export interface CallGateOptions {
+  /** Required of every call; empty: none. */
+  readonly apiToken: string;
+  readonly access: ApiAccess;
+  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  /** Of each error that is an answer. */
+  readonly onError: (error: SidecarError) => void;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
+}
+
 /** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
 export class CallGate {
   private readonly token: string;
   private readonly access: ApiAccess;
-  private readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  private readonly onCall: CallGateOptions['onCall'];
+  private readonly onError: CallGateOptions['onError'];
   private readonly tracer: Tracer | undefined;
   private inHand = 0;
   private onIdle: (() => void) | undefined;
 
-  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall'], tracer?: Tracer) {
-    this.token = token;
+  constructor({ apiToken, access, onCall, onError, tracer }: CallGateOptions) {
+    this.token = apiToken;
     this.access = access;
     this.onCall = onCall;
+    this.onError = onError;
     this.tracer = tracer;
   }
 
@@ -122,17 +137,20 @@ export class CallGate {
       if (--this.inHand === 0) this.onIdle?.();
     };
     this.inHand++;
-    const baggage = caller.header('baggage') ?? '';
-    const refusal = this.refusal(call.path, caller) ?? refuseBaggage(baggage);
+    const refusal = this.refusal(call.path, caller) ?? refuseBaggage(caller.baggage);
     const { tracer } = this;
     const span = tracer && !refusal ? startCallSpan(tracer, call, request, caller.trace) : undefined;
     if (refusal) return finish(refusal);
     const context =
       tracer && span ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.path}/`) } : caller;
-    answerTrace(call, context.trace, baggage);
+    answerTrace(call, context.trace, caller.baggage);
     method(request, context).then(
       (response) => finish(OK, response),
-      (thrown: unknown) => finish(statusOf(SidecarError.from(thrown))),
+      (thrown: unknown) => {
+        const error = SidecarError.from(thrown);
+        this.onError(error);
+        finish(statusOf(error));
+      },
     );
   }
 
@@ -173,7 +191,7 @@ function refuseBaggage(baggage: string): CallStatus | undefined {
 }
 
 /** Of HTTP/2 and of gRPC itself. */
-const NOT_PASSED_ON = /^(?::|grpc-|te$|content-type$|accept-encoding$)|-bin$/;
+const NOT_PASSED_ON = /^(?::|grpc-|te$|content-type$|accept-encoding$)/;
 
 function passOn(call: ServerCall): PassedOn {
   const controller = new AbortController();
@@ -187,6 +205,7 @@ function passOn(call: ServerCall): PassedOn {
 const contextOf = (call: ServerCall): CallContext => ({
   protocol: 'grpc',
   trace: callerTrace(call),
+  baggage: call.header('baggage') ?? '',
   header: (name) => call.header(name),
   passOn: () => passOn(call),
 });

@@ -28,7 +28,7 @@ export function startCallSpan(tracer: Tracer, call: ServerCall, request: unknown
     'dapr.protocol': 'grpc',
     'rpc.service': 'Dapr',
     ...topicAttributes(request),
-    ...daprHeaders(call),
+    ...daprHeaders(call.headers),
   }));
 }
 
@@ -51,10 +51,9 @@ function topicAttributes(request: unknown): SpanAttributes {
   return typeof topic === 'string' ? messagingAttributes(topic) : {};
 }
 
-/** The token is nobody's business. */
-function daprHeaders({ headers }: ServerCall): SpanAttributes {
-  const entries = Object.entries(headers).filter(
-    ([name, value]) => name.startsWith('dapr-') && name !== 'dapr-api-token' && typeof value === 'string',
-  );
-  return Object.fromEntries(entries) as SpanAttributes;
+/** The headers of a call that its span tells: Dapr's, but neither bytes nor what may be a secret. */
+export function daprHeaders(headers: object): SpanAttributes {
+  const isTold = (name: string): boolean => name.startsWith('dapr-') && !/-(bin|token)$/.test(name);
+  const told = Object.entries(headers).filter(([name, value]) => isTold(name) && typeof value === 'string');
+  return Object.fromEntries(told) as SpanAttributes;
 }

@@ -76,7 +76,7 @@ export function createDapr(publisher: Publisher, self: Self) {
 
 const traceOf = (span: Span | undefined): Pick<PublishEntry, 'trace'> => (span ? { trace: span.trace } : {});
 
-const callerOf = ({ trace, protocol }: CallContext) => ({ trace, protocol });
+const callerOf = ({ trace, baggage, protocol }: CallContext) => ({ trace, baggage, protocol });
 
 /** Raw bytes have no envelope for the trace, so on gRPC it travels in the metadata (the HTTP API of Dapr does not do that). */
 function rawTrace(metadata: Record<string, string>, { protocol, trace }: CallContext): Record<string, string> {

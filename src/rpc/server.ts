@@ -3,12 +3,10 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
-import type { ApiAccess } from '../core/api-access.ts';
 import { GrpcCode } from '../core/errors.ts';
-import type { Tracer } from '../core/tracer.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
-import { bindUnary, CallGate, type Serve } from './bind.ts';
+import { bindUnary, CallGate, type CallGateOptions, type Serve } from './bind.ts';
 import { ServerCall } from './call.ts';
 import { Connections, type OnStream } from './connections.ts';
 import type { DaprApi } from './dapr.ts';
@@ -16,7 +14,7 @@ import { createHealth } from './health.ts';
 import { createReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
-export interface GrpcServerOptions {
+export interface GrpcServerOptions extends CallGateOptions {
   readonly addresses: readonly string[];
   readonly port: PortChoice;
   /** Path of a Unix socket to listen on instead; empty: none. */
@@ -24,15 +22,9 @@ export interface GrpcServerOptions {
   readonly maxBodyBytes: number;
   /** Of all headers of a call. */
   readonly maxHeaderBytes: number;
-  /** Required of every call; empty: none. */
-  readonly apiToken: string;
-  readonly access: ApiAccess;
   readonly streams: Streams;
-  /** Undefined where nothing is recorded. */
-  readonly tracer: Tracer | undefined;
   readonly ready: () => boolean;
   readonly onReadyChange: (listener: () => void) => () => void;
-  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
 }
 
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
@@ -48,7 +40,7 @@ export interface GrpcServer {
 /** Listens; rejects when no address can be bound. */
 export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions): Promise<GrpcServer> {
   const { streams } = options;
-  const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
+  const gate = new CallGate(options);
   const routes = new Map<string, Serve>(Object.entries(createHealth(options.ready, options.onReadyChange)));
   for (const [name, serve] of Object.entries(bindUnary(DaprService, api, gate)))
     routes.set(DaprService[name as keyof DaprApi].path, serve);

@@ -7,7 +7,7 @@ import { ErrorInfo, Status } from '../../gen/google/rpc/status.ts';
 import { startGrpcApp } from '../_support/grpc-app.ts';
 import { until } from '../_support/until.ts';
 import { bytes, failure, invoke, startEcho, text, urlOf } from './_echo.ts';
-import { configuration, configured, startSidecar } from './_sidecar.ts';
+import { configuration, configured, declared, memory, startSidecar } from './_sidecar.ts';
 
 test('a request goes to the app as it is, and its answer comes back as it is', async (t) => {
   const app = await startEcho(t, () => ({
@@ -31,7 +31,7 @@ test('a request goes to the app as it is, and its answer comes back as it is', a
   t.is(app.asked.length, 1);
   t.deepEqual(
     Object.keys(asked?.headers ?? {}).filter((name) => name.startsWith('dapr-') && name !== 'dapr-api-token'),
-    [],
+    ['dapr-caller-app-id', 'dapr-caller-namespace', 'dapr-callee-app-id'],
   );
   const head = await fetch(url, { method: 'HEAD', headers });
   t.is(head.status, 418);
@@ -129,6 +129,40 @@ test('a body past the limit is refused, and the next call is served', async (t) 
   t.is(large.status, 400);
   t.like(await large.json(), { errorCode: 'ERR_BODY_READ' });
   t.is(await (await fetch(urlOf(sidecar, 'x'), { method: 'POST', body: 'x' })).text(), 'POST /x');
+});
+
+for (const protocol of ['http', 'grpc'] as const) {
+  test(`calls and events together are never more than --app-max-concurrency, for an app over ${protocol}`, async (t) => {
+    const busy: (() => void)[] = [];
+    let most = 0;
+    const handle = (): Promise<void> =>
+      new Promise((resolve) => {
+        most = Math.max(most, busy.push(resolve));
+      });
+    const empty = { data: undefined, contentType: '' };
+    const grpc = await startGrpcApp({
+      replyLater: () => handle().then(() => 0),
+      invoke: () => handle().then(() => empty),
+    });
+    const http = await startEcho(t, () => handle().then(() => ({ body: '' })));
+    t.teardown(() => grpc.close());
+    const resources = { 'a.yaml': [memory('pubsub'), declared('v1alpha1', 's', { topic: 'a', route: '/a' })] };
+    const appPort = protocol === 'grpc' ? grpc.port : http.port;
+    const sidecar = await startSidecar(t, { appPort, protocol, resources, args: ['--app-max-concurrency=1'] });
+    const four = [1, 2, 3, 4];
+    const calls = [...four.map(() => invoke(sidecar, 'x')), ...four.map(() => sidecar.publish('a', 1))];
+    for (let i = 1; i <= 8; i++) (await until(() => busy.shift(), `number ${i} comes`))();
+    t.is((await Promise.all(calls)).length, 8);
+    t.is(most, 1);
+  });
+}
+
+test('the root of an app is called by a method that is empty', async (t) => {
+  const app = await startEcho(t);
+  const sidecar = await startSidecar(t, { appPort: app.port });
+  t.is(await (await fetch(`${urlOf(sidecar, '')}?q=1`)).text(), 'GET /?q=1');
+  t.is(await (await fetch(`${sidecar.http}/`, { headers: { 'dapr-app-id': 'app' } })).text(), 'GET /');
+  t.is((await fetch(urlOf(sidecar, '').replace(/\/$/, ''))).status, 404);
 });
 
 test('trace and baggage go along, and baggage that is none is refused', async (t) => {

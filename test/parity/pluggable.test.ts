@@ -51,6 +51,56 @@ for (const protocol of ['http', 'grpc'] as const) {
   });
 }
 
+test('a bulk subscription on a component that wants its messages handled at once does not wait for company', async (t) => {
+  const { plugin, sidecar: launch } = await site(t, { features: ['BULK_SUBSCRIBE_IMMEDIATE'] });
+  const app = await startParityApp(t, 'http', undefined);
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 100, maxAwaitDurationMs: 600_000 };
+  const file = declared('v2alpha1', 's', { topic: 'a', routes: { default: '/a' }, bulkSubscribe });
+  const sidecar = await launch({ appPort: app.port, resources: { ...PUBSUB, 's.yaml': file } });
+  t.like(((await sidecar.metadata())['components'] as object[])[0], { capabilities: ['BULK_SUBSCRIBE_IMMEDIATE'] });
+  await until(() => plugin.of('pull').length === 1, 'it is pulled');
+  for (const id of ['one', 'two', 'three']) plugin.push('a', message(id));
+  const sum = (): number => app.batches().reduce((all, { size }) => all + size, 0);
+  await until(() => sum() >= 3, 'all come');
+});
+
+test('a message that is pushed into a bulk subscription with a content-length of its own comes in a batch', async (t) => {
+  const { plugin, sidecar: launch } = await site(t);
+  const app = await startParityApp(t, 'http', undefined);
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 100, maxAwaitDurationMs: 40 };
+  const file = declared('v1alpha1', 's', { topic: 'a', route: '/a', bulkSubscribe });
+  await launch({ appPort: app.port, resources: { ...PUBSUB, 's.yaml': file } });
+  await until(() => plugin.of('pull').length === 1, 'it is pulled');
+  plugin.push('a', message('foo', { metadata: { 'content-length': '123' } }));
+  const batch = await until(() => app.batches()[0], 'it comes');
+  t.like(batch, { path: '/a', size: 1 });
+});
+
+test('an event that is retried for a component whose stream ended is retried no more', async (t) => {
+  const { plugin, sidecar: launch } = await site(t);
+  const app = await startParityApp(t, 'http', [{ topic: 'a', route: '/a' }], () => 'fail');
+  const retries = { often: { policy: 'constant', duration: '100ms', maxRetries: 600 } };
+  const targets = { components: { pubsub: { inbound: { retry: 'often' } } } };
+  const resiliency = { apiVersion: 'dapr.io/v1alpha1', kind: 'Resiliency', metadata: { name: 'r' } };
+  const document = { ...resiliency, spec: { policies: { retries }, targets } };
+  await launch({ appPort: app.port, resources: { ...PUBSUB, 'r.yaml': document } });
+  await until(() => plugin.of('pull').length === 1, 'it is pulled');
+  plugin.push('a', message('poison'));
+  await app.got(2);
+  plugin.breakStreams();
+  await until(() => plugin.of('pull').length === 2, 'it is pulled again');
+  plugin.push('a', message('next', { data: Buffer.from(JSON.stringify({ ...EVENT, data: 'next' })) }));
+  const next = (): readonly number[] => app.received().flatMap(({ data }, i) => (data === 'next' ? [i] : []));
+  await until(() => next().length >= 3, 'the next one is tried');
+  const [first = 0] = next();
+  t.true(
+    app
+      .received()
+      .slice(first)
+      .every(({ data }) => data === 'next'),
+  );
+});
+
 test('a publish is tried again by the code of the component where the policy names codes, else by any', async (t) => {
   const { plugin, sidecar: launch } = await site(t, {
     refuse: (topic) => (topic === 'away' ? status.UNAVAILABLE : status.FAILED_PRECONDITION),

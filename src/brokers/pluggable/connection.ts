@@ -34,6 +34,7 @@ const FEATURES: Readonly<Record<string, BrokerFeature>> = {
   MESSAGE_TTL: 'message-ttl',
   SUBSCRIBE_WILDCARDS: 'wildcard-topics',
   BULK_PUBSUB: 'bulk-publish',
+  BULK_SUBSCRIBE_IMMEDIATE: 'bulk-at-once',
 };
 const INIT_MS = 60_000;
 /** How long a socket that nobody listens on is tried when the component is opened: its process may just be starting. */

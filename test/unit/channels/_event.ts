@@ -6,7 +6,15 @@ export function eventOf(
   more: Partial<Omit<TopicEvent, 'body' | 'members'>> & { readonly body?: string } = {},
 ): TopicEvent {
   const body = Buffer.from(more.body ?? '{"id":"1","datacontenttype":"text/plain","data":"x"}');
-  const event = { pubsubName: 'pubsub', topic: 't', path: '/p', metadata: {}, traceparent: '', tracestate: '' };
+  const event = {
+    pubsubName: 'pubsub',
+    topic: 't',
+    path: '/p',
+    metadata: {},
+    traceparent: '',
+    tracestate: '',
+    baggage: '',
+  };
   return { ...event, ...more, body, members: membersOf(body) };
 }
 

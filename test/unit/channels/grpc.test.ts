@@ -19,8 +19,9 @@ async function channelTo(t: ExecutionContext, onStream: (stream: ServerHttp2Stre
     address: '127.0.0.1',
     port: (server.address() as AddressInfo).port,
     tls: false,
-    appToken: '',
+    token: { header: 'dapr-api-token', value: '' },
     unknownData: 'bytes',
+    maxConcurrency: 0,
     maxBodyBytes: 1 << 20,
     log: memoryLog(),
   });

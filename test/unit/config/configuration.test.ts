@@ -22,7 +22,11 @@ test('without files everything has its default', async (t) => {
 test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
   const text = `${HEAD}spec:
   tracing: { samplingRate: 1, stdout: true }
-  Metric: { enabled: false }
+  Metric:
+    enabled: false
+    http: { increasedCardinality: false, pathMatching: ['/a/{b}'], excludeVerbs: true }
+    latencyDistributionBuckets: [1, 20.5]
+    recordErrorCodes: true
   features: [{ name: HotReload, enabled: false }, { name: Other, enabled: true }]
   api:
     allowed: [{ name: publish, version: v1, protocol: http }]
@@ -33,7 +37,14 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
 `;
   t.deepEqual(await load(t, [text]), {
     tracing: { ...NO_TRACING, samplingRate: 1, stdout: true },
-    metrics: { enabled: false, increasedCardinality: false },
+    metrics: {
+      enabled: false,
+      increasedCardinality: false,
+      pathMatching: ['/a/{b}'],
+      excludeVerbs: true,
+      latencyBuckets: [1, 20.5],
+      recordErrorCodes: true,
+    },
     features: new Map([
       ['HotReload', false],
       ['Other', true],
@@ -77,7 +88,7 @@ test('a sampling rate that is none leaves the default and a warning', async (t) 
   t.deepEqual(log.lines, [
     "warn tracing.samplingRate wants a number from 0 to 1, not 'often'; the default is used",
     'info Application configuration loaded',
-    'info metric spec: {"enabled":true,"http":{"increasedCardinality":false}}',
+    'info metric spec: {"enabled":true,"http":{"increasedCardinality":true,"pathMatching":[],"excludeVerbs":false}}',
   ]);
 });
 

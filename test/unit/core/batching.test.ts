@@ -21,7 +21,7 @@ const OPTIONS = { maxMessages: 2, maxAwaitMs: 60_000 };
 
 test('an event that is given up does not cost the others of its batch their delivery', async (t) => {
   const { recipient, given, answer } = slow();
-  const bulk = batched(recipient, OPTIONS);
+  const bulk = batched(recipient, OPTIONS, new Set());
   const [lost, other] = [new AbortController(), new AbortController()];
   const answers = [bulk.deliver(eventOf(), lost.signal), bulk.deliver(eventOf(), other.signal)];
   lost.abort();
@@ -32,7 +32,7 @@ test('an event that is given up does not cost the others of its batch their deli
 
 test('a batch that nobody waits for any more is given up', (t) => {
   const { recipient, given } = slow();
-  const bulk = batched(recipient, OPTIONS);
+  const bulk = batched(recipient, OPTIONS, new Set());
   const gone = new AbortController();
   for (let i = 0; i < 2; i++) void bulk.deliver(eventOf(), gone.signal);
   gone.abort();
@@ -41,7 +41,7 @@ test('a batch that nobody waits for any more is given up', (t) => {
 
 test('an event that was given up while it waited for company is not delivered', async (t) => {
   const { recipient, given, answer } = slow();
-  const bulk = batched(recipient, OPTIONS);
+  const bulk = batched(recipient, OPTIONS, new Set());
   const gone = new AbortController();
   const early = bulk.deliver(eventOf({ topic: 'gone' }), gone.signal);
   gone.abort();

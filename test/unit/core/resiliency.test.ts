@@ -18,6 +18,7 @@ const EVENT: TopicEvent = {
   metadata: {},
   traceparent: '',
   tracestate: '',
+  baggage: '',
 };
 const never = (): AbortSignal => new AbortController().signal;
 

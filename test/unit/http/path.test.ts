@@ -35,6 +35,7 @@ test('a call of an app has its id decoded and its path as it was, whatever the m
     ['//v1.0/invoke/a%20b/method//x', invoke('a b', 'x')],
     ['/v1.0/invoke/http%3A%2F%2Fhost/method/x', invoke('http://host', 'x')],
     ['/v1.0/invoke/app/method', NONE],
+    ['/v1.0/invoke/app/method/', invoke('app', '/')],
     ['/v1.0/invoke/app', NONE],
     ['/v1.0/invoke//method/x', NONE],
   ];
