@@ -18,7 +18,7 @@ import {
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
-import type { Instance } from './lib/registry.ts';
+import { register, type Instance, type Registration } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
 import type { DaprApi } from './rpc/dapr.ts';
@@ -34,7 +34,8 @@ export interface ServersContext {
   readonly streams: Streams;
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
-  readonly metrics: Metrics;
+  /** Undefined where nothing is counted. */
+  readonly metrics: Metrics | undefined;
   readonly tracer: Tracer | undefined;
   readonly log: Log;
 }
@@ -89,7 +90,7 @@ const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
 
 async function startGrpc(context: ServersContext): Promise<GrpcServer> {
-  const { options, api, streams, readiness } = context;
+  const { options, api, streams, readiness, metrics } = context;
   const logCall = apiLogOf(context);
   try {
     return await startGrpcServer(api, {
@@ -103,8 +104,15 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
-      onCall: (method, code, duration, useragent) =>
-        logCall?.('gRPC API Called', { method, useragent, duration, code }),
+      onError: metrics?.onError,
+      onMessage: metrics?.traffic.grpcMessage,
+      onCall:
+        (metrics || logCall) &&
+        ((call) => {
+          if (!call.isStream) metrics?.traffic.grpcServed(call);
+          const { method, ms: duration, code, userAgent } = call;
+          logCall?.('gRPC API Called', { method, useragent: userAgent(), duration, code });
+        }),
     });
   } catch (error) {
     throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
@@ -141,8 +149,8 @@ async function startInternal({ options, log }: ServersContext): Promise<GrpcServ
 }
 
 async function startMetrics(context: ServersContext): Promise<HttpServer | undefined> {
-  const { options, configuration, metrics, log } = context;
-  if (!options.metrics.enabled || !configuration.metrics.enabled) return undefined;
+  const { options, metrics, log } = context;
+  if (!metrics) return undefined;
   const port = own(options.metricsPort, options);
   const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port);
   if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
@@ -165,7 +173,7 @@ async function tryListen(
 }
 
 function gatewayOptions(context: ServersContext): GatewayOptions {
-  const { options, api, publisher, app, readiness, outboundReady } = context;
+  const { options, api, publisher, app, readiness, outboundReady, metrics } = context;
   const logCall = apiLogOf(context);
   return {
     api,
@@ -179,7 +187,13 @@ function gatewayOptions(context: ServersContext): GatewayOptions {
     invoke: (call, signal) => app.invoke(call, signal),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: logCall && ((request) => logRequest(request, context.configuration, logCall)),
+    onError: metrics?.onError,
+    onRequest:
+      (metrics || logCall) &&
+      ((request) => {
+        metrics?.traffic.httpServed(request);
+        if (logCall) logRequest(request, context.configuration, logCall);
+      }),
   };
 }
 
@@ -195,15 +209,25 @@ function apiLogOf({ options, configuration, log }: ServersContext): LogCall | un
 }
 
 function logRequest(request: ServedRequest, { apiLogging }: Configuration, logCall: LogCall): void {
-  const { method, path, route, status: code, ms: duration, userAgent: useragent, size } = request;
+  const { method, path, route, status: code, ms: duration, userAgent: useragent, sent: size } = request;
   const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
   if (isHealth && apiLogging.omitHealthChecks) return;
   const called = apiLogging.obfuscateUrls ? apiName(route) : `${method} ${path}`;
   logCall('HTTP API Called', { method: called, useragent, duration, code, size });
 }
 
+/** So that `dapr list` and `dapr publish` find this process. A home that cannot be written costs only that. */
+export function announce(options: DaprdOptions, servers: Servers, version: string, log: Log): Registration | undefined {
+  try {
+    return register(options.environment.home, instanceOf(options, servers, version));
+  } catch (error) {
+    log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
 /** What the commands are told of this process. */
-export function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
+function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
   const { httpPort, grpcPort, metricsPort } = servers;
   return {
     appId: options.appId,

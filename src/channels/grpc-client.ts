@@ -10,6 +10,7 @@ import {
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
 } from 'node:http2';
+import type { Traffic } from '../core/traffic.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -28,6 +29,7 @@ export type CallMetadata = readonly string[];
 
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_STATUS, HTTP2_HEADER_TE } = constants;
 const PREFIX_BYTES = 5;
+const OK = 0;
 const CANCELLED = 1;
 const UNKNOWN = 2;
 const UNIMPLEMENTED = 12;
@@ -45,6 +47,8 @@ export interface GrpcClientOptions {
   readonly authority: string;
   /** Longest message that is read; 0 or Infinity: any. */
   readonly maxMessageBytes: number;
+  /** Hears of every call that ended. Undefined where nobody counts. */
+  readonly onCall: Traffic['grpcCalled'] | undefined;
 }
 
 export class GrpcClient {
@@ -68,12 +72,20 @@ export class GrpcClient {
       signal.addEventListener('abort', giveUp, { once: true });
       this.inHand++;
       this.idlePings = 0;
+      const started = performance.now();
+      const tell = (code: number): void => {
+        const ms = performance.now() - started;
+        this.options.onCall?.({ method: path, code, ms, sent: message.length, received: answer.bytes });
+      };
       stream.once('close', () => {
         signal.removeEventListener('abort', giveUp);
         this.inHand--;
         try {
-          resolve(answer.result(signal.aborted));
+          const result = answer.result(signal.aborted);
+          tell(OK);
+          resolve(result);
         } catch (error) {
+          tell((error as GrpcCallError).code);
           reject(error as Error);
         }
       });
@@ -167,6 +179,11 @@ class AnswerReader {
       }
     });
     stream.on('error', (error) => (this.error ??= new GrpcCallError(UNAVAILABLE, error.message)));
+  }
+
+  /** Of the message. */
+  get bytes(): number {
+    return Math.max(this.size - PREFIX_BYTES, 0);
   }
 
   /** The message. Throws GrpcCallError when there is none. */

@@ -5,13 +5,13 @@ import { messageOf } from '../core/errors.ts';
 import { Fields } from '../lib/fields.ts';
 import type { Log } from '../lib/log.ts';
 import type { Environment } from './environment.ts';
+import { DEFAULT_METRICS, metricsOf, type MetricsSettings } from './metrics.ts';
 import { NO_TRACING, tracingOf, withEnvironment, type TracingSettings } from './tracing.ts';
 import { readText, yamlDocuments } from './yaml.ts';
 
 export interface Configuration {
   readonly tracing: TracingSettings;
-  /** The series have no paths, so that `increasedCardinality` is told and changes nothing. */
-  readonly metrics: { readonly enabled: boolean; readonly increasedCardinality: boolean };
+  readonly metrics: MetricsSettings;
   /** Switches by name. A feature that is not in it has its default. */
   readonly features: ReadonlyMap<string, boolean>;
   readonly api: { readonly allowed: readonly ApiRule[]; readonly denied: readonly ApiRule[] };
@@ -28,7 +28,7 @@ export interface Configuration {
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
   tracing: NO_TRACING,
-  metrics: { enabled: true, increasedCardinality: false },
+  metrics: DEFAULT_METRICS,
   features: new Map(),
   api: { allowed: [], denied: [] },
   deniedComponents: [],
@@ -88,17 +88,6 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
       obfuscateUrls: logging.flag('obfuscateURLs') ?? base.apiLogging.obfuscateUrls,
       omitHealthChecks: logging.flag('omitHealthChecks') ?? base.apiLogging.omitHealthChecks,
     },
-  };
-}
-
-/** Under either of its names; the longer one counts. */
-function metricsOf(spec: Fields, base: Configuration['metrics']): Configuration['metrics'] {
-  const both = [spec.child('metrics'), spec.child('metric')];
-  const first = (flag: (one: Fields) => boolean | undefined): boolean | undefined =>
-    both.map(flag).find((value) => value !== undefined);
-  return {
-    enabled: first((one) => one.flag('enabled')) ?? base.enabled,
-    increasedCardinality: first((one) => one.child('http').flag('increasedCardinality')) ?? base.increasedCardinality,
   };
 }
 

@@ -4,7 +4,7 @@ import { compileTrip, DEFAULT_TRIP, type BreakerSettings } from '../core/circuit
 import { messageOf } from '../core/errors.ts';
 import type { Defined, Direction, Policy } from '../core/guard.ts';
 import type { ResiliencyPolicies } from '../core/resiliency.ts';
-import { GRPC_CODES, HTTP_CODES, retriesWithin, type CodeRange, type Retry } from '../core/retry-policy.ts';
+import { GRPC_CODES, HTTP_CODES, INIT_RETRY, retriesWithin, type CodeRange, type Retry } from '../core/retry-policy.ts';
 import type { Backoff } from '../lib/backoff.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { Fields, wrongKind } from '../lib/fields.ts';
@@ -58,7 +58,7 @@ export async function readResiliency(resources: readonly RawResource[], log: Log
     }
   }
   for (const { resource, reason } of unknownNames(definitions)) refuse(resource, reason);
-  return { of: (component, direction) => policyOf(definitions, component, direction), loaded };
+  return { of: (component, direction) => policyOf(definitions, component, direction), loaded, initRetry: INIT_RETRY };
 }
 
 /** Throws at the first item that is wrong; what was read before stays. */

@@ -10,6 +10,7 @@ import { SidecarError } from '../core/errors.ts';
 import type { Invoke } from '../core/invocation.ts';
 import { PublishError } from '../core/publisher.ts';
 import type { Tracer } from '../core/tracer.ts';
+import type { HttpExchange } from '../core/traffic.ts';
 import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
 import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
@@ -33,18 +34,13 @@ export interface GatewayOptions extends PublishPort {
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
   readonly onRequest: ((request: ServedRequest) => void) | undefined;
+  readonly onError: ((error: SidecarError) => void) | undefined;
 }
 
-/** A request that was answered, for the log of API calls. */
-export interface ServedRequest {
-  readonly method: string;
-  readonly path: string;
+/** A request that was answered, for who counts or logs calls of the API. */
+export interface ServedRequest extends HttpExchange {
   readonly route: Route;
-  readonly status: number;
-  readonly ms: number;
   readonly userAgent: string;
-  /** Bytes of the answer's body. */
-  readonly size: number;
 }
 
 /** The handler of every listening server. Never throws and always answers. */
@@ -54,7 +50,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
     let route = NOTHING;
-    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path, route }));
+    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path: clean(path), route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
       route = permitted(options.access, routeOfRequest(request, method, path), path);
@@ -81,8 +77,10 @@ function tellOf(
   const started = performance.now();
   response.once('close', () => {
     const userAgent = request.headers['user-agent'] ?? '';
-    const [ms, size] = [performance.now() - started, Number(response.getHeader('content-length') ?? 0)];
-    onRequest({ ...about(), status: response.statusCode, ms, userAgent, size });
+    const received = Number(request.headers['content-length'] ?? 0);
+    const sent = Number(response.getHeader('content-length') ?? 0);
+    const ms = performance.now() - started;
+    onRequest({ ...about(), status: response.statusCode, ms, received, sent, userAgent });
   });
 }
 
@@ -111,7 +109,7 @@ function serve(options: GatewayOptions, admin: RequestListener, call: Call): voi
   if (route.kind !== 'invoke') return admin(request, response);
   const { id, method } = route;
   invokeApp(options, { id, method, query, request, response, trace: context.trace }).catch((thrown: unknown) =>
-    refuse(response, thrown),
+    refuse(options, response, thrown),
   );
 }
 
@@ -179,7 +177,7 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
   return (request, response) => {
     (loading ??= import('./admin.ts').then(({ createAdmin }) => createAdmin(options))).then(
       (admin) => admin(request, response),
-      (error: unknown) => refuse(response, error),
+      (error: unknown) => refuse(options, response, error),
     );
   };
 }
@@ -202,7 +200,7 @@ function health(options: GatewayOptions, route: Route, query: string, response: 
     else refuseUnready(options, query);
     response.writeHead(204).end();
   } catch (error) {
-    refuse(response, error);
+    refuse(options, response, error);
   }
 }
 
@@ -231,15 +229,17 @@ function publish(
     (thrown: unknown) => {
       setHeaders(response, headers);
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
-      if (!isBulkFailure) return refuse(response, thrown);
+      if (!isBulkFailure) return refuse(options, response, thrown);
+      options.onError?.(thrown);
       setHeaders(response, bulkHeadersOf(thrown));
       answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
   );
 }
 
-function refuse(response: ServerResponse, thrown: unknown): void {
+function refuse({ onError }: GatewayOptions, response: ServerResponse, thrown: unknown): void {
   const error = SidecarError.from(thrown);
+  onError?.(error);
   answer(response, error.row.http, bodyOf(error));
 }
 

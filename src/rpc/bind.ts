@@ -14,6 +14,7 @@ import { GrpcCode, SidecarError } from '../core/errors.ts';
 import { baggageFault } from '../core/baggage.ts';
 import type { Trace } from '../core/trace.ts';
 import type { Tracer } from '../core/tracer.ts';
+import type { GrpcExchange } from '../core/traffic.ts';
 import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
 import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
 
@@ -55,20 +56,31 @@ export function hasToken(wanted: string, given: string | undefined): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
+/** A call that ended. */
+export interface AnsweredCall extends GrpcExchange {
+  readonly userAgent: () => string;
+  readonly isStream: boolean;
+}
+
+export interface CallGateOptions {
+  /** Required of every call; empty: none. */
+  readonly apiToken: string;
+  readonly access: ApiAccess;
+  /** Undefined where nothing is recorded. */
+  readonly tracer: Tracer | undefined;
+  /** Undefined where nobody wants to know. */
+  readonly onCall: ((call: AnsweredCall) => void) | undefined;
+  readonly onError: ((error: SidecarError) => void) | undefined;
+}
+
 /** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
 export class CallGate {
-  private readonly token: string;
-  private readonly access: ApiAccess;
-  private readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
-  private readonly tracer: Tracer | undefined;
+  private readonly options: CallGateOptions;
   private inHand = 0;
   private onIdle: (() => void) | undefined;
 
-  constructor(token: string, access: ApiAccess, onCall: CallGate['onCall'], tracer?: Tracer) {
-    this.token = token;
-    this.access = access;
-    this.onCall = onCall;
-    this.tracer = tracer;
+  constructor(options: CallGateOptions) {
+    this.options = options;
   }
 
   /** A grpc-js handler from an async method. What it throws becomes a status; nothing thrown reaches grpc-js. */
@@ -80,13 +92,13 @@ export class CallGate {
       const caller = { ...contextOf(call.metadata), passOn: () => passOn(call) };
       const finish = (code: number, message: string): void => {
         if (span) endCallSpan(span, code, message);
-        this.onCall(call.getPath(), code, performance.now() - started, caller.header('user-agent') ?? '');
+        this.ended(call.getPath(), code, started, caller, false);
         if (--this.inHand === 0) this.onIdle?.();
       };
       this.inHand++;
       const baggage = caller.header('baggage') ?? '';
       const refusal = this.refusal(call.getPath(), caller) ?? refuseBaggage(baggage);
-      const { tracer } = this;
+      const { tracer } = this.options;
       const span = tracer && !refusal ? startCallSpan(tracer, call, caller.trace) : undefined;
       if (refusal) {
         respond(refusal);
@@ -103,7 +115,9 @@ export class CallGate {
           finish(GrpcCode.OK, '');
         },
         (thrown: unknown) => {
-          const status = statusOf(SidecarError.from(thrown));
+          const error = SidecarError.from(thrown);
+          this.options.onError?.(error);
+          const status = statusOf(error);
           respond(status);
           finish(status.code, status.details);
         },
@@ -118,22 +132,26 @@ export class CallGate {
     return (call) => {
       const context = contextOf(call.metadata);
       const started = performance.now();
-      call.once('close', () =>
-        this.onCall(call.getPath(), GrpcCode.OK, performance.now() - started, context.header('user-agent') ?? ''),
-      );
+      call.once('close', () => this.ended(call.getPath(), GrpcCode.OK, started, context, true));
       const refusal = this.refusal(call.getPath(), context);
       if (refusal) call.emit('error', refusal);
       else serve(call);
     };
   }
 
+  private ended(method: string, code: number, started: number, { header }: CallContext, isStream: boolean): void {
+    const { onCall } = this.options;
+    const userAgent = (): string => header('user-agent') ?? '';
+    onCall?.({ method, code, ms: performance.now() - started, userAgent, isStream });
+  }
+
   /** Why a call is not served. Lists come before the token, as in Dapr. */
   private refusal(path: string, context: CallContext): ReturnType<typeof unauthenticated> | undefined {
     const [name, version] = API_NAMES[path.slice(path.lastIndexOf('/') + 1)] ?? [];
-    if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
+    if (name !== undefined && version !== undefined && !this.options.access.allows('grpc', { name, version }))
       return notAllowed();
     const token = context.header('dapr-api-token');
-    return hasToken(this.token, token) ? undefined : unauthenticated(token !== undefined);
+    return hasToken(this.options.apiToken, token) ? undefined : unauthenticated(token !== undefined);
   }
 
   /** Resolves when no unary call is in hand, or when `deadline` aborts. */

@@ -1,36 +1,38 @@
 /** The gRPC server: what is served where, and how it stops. */
 
-import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  setLogVerbosity,
+  type MethodDefinition,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
 import { SubscribeTopicEventsResponseAlpha1 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { HealthService } from '../../gen/grpc/health/v1/health.ts';
-import type { ApiAccess } from '../core/api-access.ts';
 import { asBuffer } from '../core/cloud-event.ts';
 import { encode } from '../channels/message-writer.ts';
-import type { Tracer } from '../core/tracer.ts';
+import type { OnMessage } from '../core/traffic.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { sleep } from '../lib/sleep.ts';
-import { bindUnary, CallGate } from './bind.ts';
+import { bindUnary, CallGate, type CallGateOptions } from './bind.ts';
 import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
 import { addReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
-export interface GrpcServerOptions {
+export interface GrpcServerOptions extends CallGateOptions {
   readonly addresses: readonly string[];
   readonly port: PortChoice;
   /** Path of a Unix socket to listen on instead; empty: none. */
   readonly socket: string;
   readonly maxBodyBytes: number;
-  /** Required of every call; empty: none. */
-  readonly apiToken: string;
-  readonly access: ApiAccess;
   readonly streams: Streams;
-  /** Undefined where nothing is recorded. */
-  readonly tracer: Tracer | undefined;
   readonly ready: () => boolean;
   readonly onReadyChange: (listener: () => void) => () => void;
-  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
+  /** Undefined where nobody counts. */
+  readonly onMessage: OnMessage | undefined;
 }
 
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
@@ -56,6 +58,24 @@ const subscribeTopicEventsAlpha1 = {
     asBuffer(encode(SubscribeTopicEventsResponseAlpha1, value)),
 };
 
+/** The same methods, their messages told of where they are read and written: that is where their size is known. */
+function weighed<Service extends ServiceDefinition>(service: Service, onMessage: OnMessage): Service {
+  const methods = Object.entries(service).map(([name, method]) => {
+    const { path, requestDeserialize, responseSerialize } = method as MethodDefinition<unknown, unknown>;
+    const read = (bytes: Buffer): unknown => {
+      onMessage(path, 'received', bytes.length);
+      return requestDeserialize(bytes);
+    };
+    const write = (message: unknown): Buffer => {
+      const bytes = responseSerialize(message);
+      onMessage(path, 'sent', bytes.length);
+      return bytes;
+    };
+    return [name, { ...method, requestDeserialize: read, responseSerialize: write }];
+  });
+  return Object.fromEntries(methods) as Service;
+}
+
 /** Listens; rejects when no address can be bound. */
 export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions): Promise<GrpcServer> {
   setLogVerbosity(logVerbosity.NONE); // it prints what it also returns
@@ -66,9 +86,9 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
     'grpc.max_concurrent_streams': 10_000,
     ...KEEPALIVE,
   });
-  const gate = new CallGate(options.apiToken, options.access, options.onCall, options.tracer);
+  const gate = new CallGate(options);
   server.addService(
-    { ...DaprService, subscribeTopicEventsAlpha1 },
+    { ...(options.onMessage ? weighed(DaprService, options.onMessage) : DaprService), subscribeTopicEventsAlpha1 },
     {
       ...bindUnary(api, gate),
       subscribeTopicEventsAlpha1: gate.stream((call) => options.streams.serve(call)),

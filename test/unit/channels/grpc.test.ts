@@ -2,6 +2,7 @@ import { createServer, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { GrpcChannel } from '../../../src/channels/grpc.ts';
+import { INIT_RETRY } from '../../../src/core/retry-policy.ts';
 import { memoryLog } from '../config/_support.ts';
 import { eventOf, NEVER } from './_event.ts';
 
@@ -22,6 +23,8 @@ async function channelTo(t: ExecutionContext, onStream: (stream: ServerHttp2Stre
     appToken: '',
     unknownData: 'bytes',
     maxBodyBytes: 1 << 20,
+    traffic: undefined,
+    initRetry: INIT_RETRY,
     log: memoryLog(),
   });
   t.teardown(async () => {
