@@ -97,14 +97,16 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
   server.addService(HealthService, { ...createHealth(options.ready, options.onReadyChange) });
   addReflection(server, gate);
 
-  const port = options.socket
-    ? await bind(server, `unix:${options.socket}`)
-    : await listenOn(
-        options.addresses,
-        options.port,
-        (address, port) => bind(server, target(address, port)),
-        async (address, port) => server.unbind(target(address, port)),
-      );
+  let port = 0;
+  if (options.socket) await bind(server, `unix:${options.socket}`);
+  else {
+    port = await listenOn(
+      options.addresses,
+      options.port,
+      (address, port) => bind(server, target(address, port)),
+      async (address, port) => server.unbind(target(address, port)),
+    );
+  }
   return {
     port,
     close: async (deadline) => {
