@@ -195,7 +195,11 @@ async function openChannel({ options, traffic, initRetry, log }: AppContext): Pr
   };
   if (protocol === 'grpc' || protocol === 'grpcs') {
     const { GrpcChannel } = await import('./channels/grpc.ts');
-    return new GrpcChannel({ ...common, unknownData: options.parity ? 'none' : 'bytes' });
+    return new GrpcChannel({
+      ...common,
+      unknownData: options.parity ? 'none' : 'bytes',
+      idleMs: options.environment.grpcIdleMs,
+    });
   }
   const { HttpChannel } = await import('./channels/http.ts');
   return new HttpChannel({

@@ -39,14 +39,14 @@ const UNAVAILABLE = 14;
 /** A connection that carries calls and does not answer for this long is given up. */
 const PING_INTERVAL_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
-/** A connection without calls for so many pings' time is closed: three minutes. */
-const IDLE_PINGS = 18;
 
 export interface GrpcClientOptions {
   /** `http://host:port` or `https://host:port`; certificates are not verified. */
   readonly authority: string;
   /** Longest message that is read; 0 or Infinity: any. */
   readonly maxMessageBytes: number;
+  /** A connection without calls for about so long is closed. */
+  readonly idleMs: number;
   /** Hears of every call that ended. Undefined where nobody counts. */
   readonly onCall: Traffic['grpcCalled'] | undefined;
 }
@@ -56,7 +56,7 @@ export class GrpcClient {
   private session: ClientHttp2Session | undefined;
   private pinging: NodeJS.Timeout | undefined;
   private inHand = 0;
-  private idlePings = 0;
+  private lastCall = 0;
 
   constructor(options: GrpcClientOptions) {
     this.options = options;
@@ -71,8 +71,7 @@ export class GrpcClient {
       const giveUp = (): void => stream.close(constants.NGHTTP2_CANCEL);
       signal.addEventListener('abort', giveUp, { once: true });
       this.inHand++;
-      this.idlePings = 0;
-      const started = performance.now();
+      const started = (this.lastCall = performance.now());
       const tell = (code: number): void => {
         const ms = performance.now() - started;
         this.options.onCall?.({ method: path, code, ms, sent: message.length, received: answer.bytes });
@@ -126,7 +125,7 @@ export class GrpcClient {
     });
     session.setMaxListeners(0);
     this.session = session;
-    this.pinging ??= setInterval(() => this.ping(), PING_INTERVAL_MS).unref();
+    this.pinging ??= setInterval(() => this.ping(), Math.min(PING_INTERVAL_MS, this.options.idleMs)).unref();
     return session;
   }
 
@@ -134,7 +133,7 @@ export class GrpcClient {
     const { session } = this;
     if (!session || session.connecting || session.destroyed) return;
     if (this.inHand === 0) {
-      if (++this.idlePings >= IDLE_PINGS) session.close();
+      if (performance.now() - this.lastCall >= this.options.idleMs) session.close();
       return;
     }
     const lost = setTimeout(() => session.destroy(new Error('the app does not answer pings')), PING_INTERVAL_MS);

@@ -39,6 +39,8 @@ export interface GrpcChannelOptions {
   /** Sent to the app with every call; empty: none. */
   readonly appToken: string;
   readonly unknownData: UnknownData;
+  /** A connection without calls for about so long is closed. */
+  readonly idleMs: number;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
   /** Undefined where nobody counts. */
@@ -67,6 +69,7 @@ export class GrpcChannel implements AppChannel {
     this.client = new GrpcClient({
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
+      idleMs: options.idleMs,
       onCall:
         traffic &&
         ((call) => (call.method === HEALTH ? traffic.grpcProbed(call.code, call.ms) : traffic.grpcCalled(call))),
