@@ -11,7 +11,8 @@ export type Relabel = (metric: string, label: string, value: string) => string;
 /** Labels whose values clients choose: what exceeds MAX_SERIES of a metric is summed up under one name. */
 const UNBOUNDED = ['topic', 'path'];
 const MAX_SERIES = 2000;
-const OTHERS = '_other';
+/** Stands for what has no series of its own. */
+export const OTHERS = '_other';
 
 /** One series of a counter or gauge. */
 export interface Tally {

@@ -1,8 +1,9 @@
 /** Series of requests: those that the API served, and those that the app was sent (contract 12.1). */
 
+import { METHODS } from 'node:http';
 import type { GrpcExchange, HttpExchange, OnMessage, Traffic } from '../core/traffic.ts';
 import { pathLabels, type PathSettings } from './path-label.ts';
-import { Memo, type Distribution, type Exposition, type Labels, type Metric, type Tally } from './series.ts';
+import { Memo, OTHERS, type Distribution, type Exposition, type Labels, type Metric, type Tally } from './series.ts';
 
 export interface TrafficSettings extends PathSettings {
   /** Whether methods of HTTP are left out of the labels. */
@@ -34,6 +35,9 @@ export function countTraffic(exposition: Exposition, appId: string, settings: Tr
     grpcProbed: (code, ms) => grpcProbes.count(codeName(code), ms),
   };
 }
+
+/** Over HTTP/2 a client may call its method what it likes. */
+const KNOWN_METHODS = new Set(METHODS);
 
 const REQUEST = ['app_id', 'method', 'path', 'status'];
 
@@ -88,7 +92,7 @@ class HttpSeries {
   private find(method: string, path: string, status: string): Counted {
     const request = {
       app_id: this.appId,
-      method: this.settings.excludeVerbs ? '' : method,
+      method: this.settings.excludeVerbs ? '' : KNOWN_METHODS.has(method) ? method : OTHERS,
       path: this.labelOf(path),
     };
     const labels: Labels = { ...request, status };

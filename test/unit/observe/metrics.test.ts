@@ -40,6 +40,15 @@ test('topics and paths without end do not make series without end', async (t) =>
   }
 });
 
+test('a method that HTTP does not know makes no series of its own', async (t) => {
+  const metrics = await open();
+  for (const method of ['POST', 'A', 'B']) metrics.traffic.httpServed({ ...request('/x'), method });
+  t.deepEqual(linesOf(metrics, 'dapr_http_server_request_count'), [
+    'dapr_http_server_request_count{app_id="app",method="POST",path="/x",status="204"} 1',
+    'dapr_http_server_request_count{app_id="app",method="_other",path="/x",status="204"} 2',
+  ]);
+});
+
 test('batches and components are counted', async (t) => {
   const metrics = await open();
   metrics.onComponent('pubsub', 'pubsub.redis');
