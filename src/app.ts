@@ -6,9 +6,11 @@ import { AppHealth } from './core/app-health.ts';
 import { messageOf } from './core/errors.ts';
 import { invokeFailed, type Invocation, type Invoked } from './core/invocation.ts';
 import type { AppChannel } from './core/recipient.ts';
+import type { Retry } from './core/retry-policy.ts';
 import { checkRules } from './core/routing.ts';
 import { mergeSpecs, type SubscriptionSpec } from './core/subscription.ts';
 import type { Subscriptions } from './core/subscriptions.ts';
+import type { Traffic } from './core/traffic.ts';
 import { deadlineAfter } from './lib/deadline.ts';
 import type { Log } from './lib/log.ts';
 import type { Reporter } from './lib/report.ts';
@@ -21,6 +23,10 @@ export interface AppContext {
   readonly leaving: AbortSignal;
   /** Without any there is nothing the app could subscribe to, and it is not asked. */
   readonly hasPubSubs: () => boolean;
+  /** Undefined where nobody counts. */
+  readonly traffic: Traffic | undefined;
+  /** How often and after which pauses an app that cannot be reached is asked again. */
+  readonly initRetry: Retry;
   readonly reporter: Reporter;
   readonly log: Log;
 }
@@ -63,7 +69,7 @@ export class App {
     }
     if (!(await this.discover())) return;
     reporter.send({ type: 'app', port: options.appPort });
-    const channel = await openChannel(options, log);
+    const channel = await openChannel(this.context);
     this.channel = channel;
     if (!options.appHealth.enabled) return this.serve();
     const onChange = (healthy: boolean): void => void (healthy ? this.serve() : this.suspend());
@@ -189,7 +195,7 @@ export class App {
 }
 
 /** The client libraries load here: a sidecar that only publishes does without them. */
-async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel> {
+async function openChannel({ options, traffic, initRetry, log }: AppContext): Promise<AppChannel> {
   const { appProtocol: protocol } = options;
   const common = {
     address: options.appChannelAddress,
@@ -198,11 +204,17 @@ async function openChannel(options: DaprdOptions, log: Log): Promise<AppChannel>
     token: { header: options.environment.appApiTokenHeader, value: options.environment.appApiToken },
     maxConcurrency: options.appMaxConcurrency,
     maxBodyBytes: options.maxBodyBytes,
+    traffic,
+    initRetry,
     log,
   };
   if (protocol === 'grpc' || protocol === 'grpcs') {
     const { GrpcChannel } = await import('./channels/grpc.ts');
-    return new GrpcChannel({ ...common, unknownData: options.parity ? 'none' : 'bytes' });
+    return new GrpcChannel({
+      ...common,
+      unknownData: options.parity ? 'none' : 'bytes',
+      idleMs: options.environment.grpcIdleMs,
+    });
   }
   const { HttpChannel } = await import('./channels/http.ts');
   return new HttpChannel({

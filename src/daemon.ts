@@ -33,7 +33,8 @@ export async function main(argv: readonly string[], variables: NodeJS.ProcessEnv
       process.stdout.write(`Version: ${VERSION}\nGit Commit: unknown\nGit Version: v${VERSION}\n`);
       return 0;
     case 'wait':
-      return (await waitUntilReady(command.options.httpPort.port)) ? 0 : 1;
+      await waitUntilReady(command.options.httpPort.port);
+      return 0;
     default:
       return run(command.options);
   }
@@ -42,15 +43,15 @@ export async function main(argv: readonly string[], variables: NodeJS.ProcessEnv
 const WAIT_MS = 60_000;
 const WAIT_POLL_MS = 100;
 
-async function waitUntilReady(port: number): Promise<boolean> {
+/** Gives up after a while; as in Dapr that is no failure. */
+async function waitUntilReady(port: number): Promise<void> {
   const deadline = performance.now() + WAIT_MS;
   while (performance.now() < deadline) {
     const response = await fetch(`http://127.0.0.1:${port}/v1.0/healthz/outbound`).catch(() => undefined);
-    if (response?.status === 204) return true;
+    if (response?.status === 204) return;
     await new Promise((resolve) => setTimeout(resolve, WAIT_POLL_MS));
   }
   process.stderr.write(`the sidecar on port ${port} was not ready within ${WAIT_MS / 1000} s\n`);
-  return false;
 }
 
 async function run(options: DaprdOptions): Promise<number> {

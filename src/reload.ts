@@ -4,6 +4,7 @@ import type { App } from './app.ts';
 import { componentLabel, type ComponentSpec } from './config/component.ts';
 import type { Components } from './config/open-components.ts';
 import type { Resources } from './config/resources.ts';
+import { watchDirectories } from './config/watch.ts';
 import { messageOf } from './core/errors.ts';
 import { checkRules } from './core/routing.ts';
 import type { SubscriptionSpec } from './core/subscription.ts';
@@ -12,20 +13,40 @@ import { deadlineAfter } from './lib/deadline.ts';
 import type { Log } from './lib/log.ts';
 import type { Streams } from './rpc/subscribe.ts';
 
-export interface ReloadContext {
-  readonly load: () => Promise<Resources>;
+/** What runs, and is changed. */
+export interface Reloaded {
   readonly components: Components;
   readonly subscriptions: Subscriptions;
   readonly streams: Streams;
   readonly app: App;
+}
+
+export interface ReloadContext extends Reloaded {
+  readonly load: () => Promise<Resources>;
   /** Hears of what is loaded now, for all that is neither component nor subscription. */
   readonly onLoaded: (resources: Resources) => Promise<void>;
   readonly log: Log;
 }
 
+/** Where resource files lie, how often they are read at the least, and until when. */
+export interface Watched {
+  readonly directories: readonly string[];
+  readonly intervalMs: number;
+  readonly signal: AbortSignal;
+}
+
 const DRAIN_MS = 30_000;
 
-export class Reloader {
+/** Reloads when files change. */
+export function reloadOnChange(current: Resources, context: ReloadContext, watched: Watched): void {
+  const { directories, intervalMs, signal } = watched;
+  const reloader = new Reloader(current, context);
+  context.log.info("Hot reloading enabled. Daprd will reload 'Component' and 'Subscription' resources on change");
+  context.log.info(`Watching directories: [${directories.join(' ')}]`);
+  watchDirectories(directories, intervalMs, signal, () => void reloader.reload());
+}
+
+class Reloader {
   private readonly context: ReloadContext;
   private components: readonly ComponentSpec[];
   private declared: readonly SubscriptionSpec[];

@@ -15,14 +15,12 @@ import {
   type GatewayOptions,
   type ServedRequest,
 } from './http/gateway.ts';
-import { clean } from './http/path.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
-import type { Instance } from './lib/registry.ts';
+import { register, type Instance, type Registration } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
-import { RequestSeries } from './observe/request-series.ts';
 import type { DaprApi } from './rpc/dapr.ts';
 import { startGrpcServer, startInternalServer, type GrpcServer } from './rpc/server.ts';
 import type { Streams } from './rpc/subscribe.ts';
@@ -36,7 +34,8 @@ export interface ServersContext {
   readonly streams: Streams;
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
-  readonly metrics: Metrics;
+  /** Undefined where nothing is counted. */
+  readonly metrics: Metrics | undefined;
   readonly tracer: Tracer | undefined;
   readonly log: Log;
 }
@@ -56,17 +55,9 @@ const HEADER_SLACK_BYTES = 4096;
 const GRPC_HEADER_FACTOR = 1024;
 const MAX_GRPC_HEADER_BYTES = 2 ** 30;
 
-/** With the series of what is called. */
-interface Context extends ServersContext {
-  readonly requests: RequestSeries;
-}
-
 /** Rejects when one of the two APIs cannot listen. A port for health or metrics that is taken is only told. */
-export async function startServers(given: ServersContext): Promise<Servers> {
-  const { options, configuration, metrics, log } = given;
-  const latencyBuckets = (metrics.latencyBuckets = configuration.metrics.latencyBuckets ?? metrics.latencyBuckets);
-  const requests = new RequestSeries({ appId: options.appId, ...configuration.metrics, latencyBuckets });
-  const context = { ...given, requests };
+export async function startServers(context: ServersContext): Promise<Servers> {
+  const { options, log } = context;
   const grpc = await startGrpc(context);
   log.info(`API gRPC server is running on port ${grpc.port}`);
   const gateway = gatewayOptions(context);
@@ -101,8 +92,8 @@ const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 
 /** The app's own port is never taken in a search: the app may not listen yet. */
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
 
-async function startGrpc(context: Context): Promise<GrpcServer> {
-  const { options, api, streams, readiness } = context;
+async function startGrpc(context: ServersContext): Promise<GrpcServer> {
+  const { options, api, streams, readiness, metrics } = context;
   const logCall = apiLogOf(context);
   try {
     return await startGrpcServer(api, {
@@ -117,11 +108,15 @@ async function startGrpc(context: Context): Promise<GrpcServer> {
       tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,
-      onCall: (method, code, duration, useragent) => {
-        context.requests.onGrpc(method, code, duration);
-        logCall?.('gRPC API Called', { method, useragent, duration, code });
-      },
-      onError: context.requests.onError,
+      onError: metrics?.onError,
+      onMessage: metrics?.traffic.grpcMessage,
+      onCall:
+        (metrics || logCall) &&
+        ((call) => {
+          if (!call.isStream) metrics?.traffic.grpcServed(call);
+          const { method, ms: duration, code, userAgent } = call;
+          logCall?.('gRPC API Called', { method, useragent: userAgent(), duration, code });
+        }),
     });
   } catch (error) {
     throw new Error(`failed to start gRPC server: ${messageOf(error)}`, { cause: error });
@@ -157,11 +152,11 @@ async function startInternal({ options, log }: ServersContext): Promise<GrpcServ
   }
 }
 
-async function startMetrics(context: Context): Promise<HttpServer | undefined> {
-  const { options, configuration, metrics, requests, log } = context;
-  if (!options.metrics.enabled || !configuration.metrics.enabled) return undefined;
+async function startMetrics(context: ServersContext): Promise<HttpServer | undefined> {
+  const { options, metrics, log } = context;
+  if (!metrics) return undefined;
   const port = own(options.metricsPort, options);
-  const server = await tryListen(context, metricsHandler(metrics, requests), options.metrics.address, port);
+  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port);
   if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
   return server;
 }
@@ -181,8 +176,8 @@ async function tryListen(
   }
 }
 
-function gatewayOptions(context: Context): GatewayOptions {
-  const { options, api, publisher, app, readiness, outboundReady } = context;
+function gatewayOptions(context: ServersContext): GatewayOptions {
+  const { options, api, publisher, app, readiness, outboundReady, metrics } = context;
   const logCall = apiLogOf(context);
   return {
     api,
@@ -196,11 +191,13 @@ function gatewayOptions(context: Context): GatewayOptions {
     invoke: (call, signal) => app.invoke(call, signal),
     outboundReady,
     notReady: () => readiness.missing,
-    onRequest: (request) => {
-      context.requests.onHttp({ ...request, path: clean(request.path) });
-      if (logCall) logRequest(request, context.configuration, logCall);
-    },
-    onError: context.requests.onError,
+    onError: metrics?.onError,
+    onRequest:
+      (metrics || logCall) &&
+      ((request) => {
+        metrics?.traffic.httpServed(request);
+        if (logCall) logRequest(request, context.configuration, logCall);
+      }),
   };
 }
 
@@ -216,15 +213,25 @@ function apiLogOf({ options, configuration, log }: ServersContext): LogCall | un
 }
 
 function logRequest(request: ServedRequest, { apiLogging }: Configuration, logCall: LogCall): void {
-  const { method, path, route, status: code, ms: duration, userAgent: useragent, size } = request;
+  const { method, path, route, status: code, ms: duration, userAgent: useragent, sent: size } = request;
   const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
   if (isHealth && apiLogging.omitHealthChecks) return;
   const called = apiLogging.obfuscateUrls ? apiName(route) : `${method} ${path}`;
   logCall('HTTP API Called', { method: called, useragent, duration, code, size });
 }
 
+/** So that `dapr list` and `dapr publish` find this process. A home that cannot be written costs only that. */
+export function announce(options: DaprdOptions, servers: Servers, version: string, log: Log): Registration | undefined {
+  try {
+    return register(options.environment.home, instanceOf(options, servers, version));
+  } catch (error) {
+    log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
 /** What the commands are told of this process. */
-export function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
+function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
   const { httpPort, grpcPort, metricsPort } = servers;
   return {
     appId: options.appId,

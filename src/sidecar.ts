@@ -11,7 +11,6 @@ import type { DaprdOptions } from './config/flags.ts';
 import { ASSUMED_COMPONENT, openComponents, tellOfAssumed, type Components } from './config/open-components.ts';
 import { readResiliency } from './config/resiliency.ts';
 import { loadResources, type Resources } from './config/resources.ts';
-import { watchDirectories } from './config/watch.ts';
 import { messageOf } from './core/errors.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
@@ -23,15 +22,15 @@ import { formatGoDuration } from './lib/duration.ts';
 import type { Log } from './lib/log.ts';
 import { endGroup } from './lib/process-table.ts';
 import { Readiness } from './lib/readiness.ts';
-import { register, type Registration } from './lib/registry.ts';
+import type { Registration } from './lib/registry.ts';
 import type { Reporter } from './lib/report.ts';
-import { Metrics } from './observe/metrics.ts';
+import { openMetrics, type Metrics } from './observe/metrics.ts';
 import { openTracing, type Tracing } from './observe/tracing.ts';
-import { Reloader } from './reload.ts';
+import { reloadOnChange, type Reloaded } from './reload.ts';
 import { createDapr } from './rpc/dapr.ts';
 import { metadataOf } from './rpc/metadata.ts';
 import { Streams } from './rpc/subscribe.ts';
-import { instanceOf, startServers, type Servers } from './servers.ts';
+import { announce, startServers, type Servers } from './servers.ts';
 
 /** How a stop was asked for. Only a signal waits for the block period. */
 export type StopCause = 'signal' | 'api' | 'reload' | 'cli-gone';
@@ -47,7 +46,7 @@ export interface SidecarDeps {
 
 /** Dapr exits this long after a forced shutdown, so that the answer gets out. */
 const FORCED_EXIT_MS = 100;
-/** Loading what metrics and traces need keeps the event loop busy for a moment: not while the first requests come. */
+/** Loading what traces need keeps the event loop busy for a moment: not while the first requests come. */
 const LIBRARIES_DELAY_MS = 500;
 /** What a component may still take to close once the grace period is over. */
 const FORCED_CLOSE_MS = 1000;
@@ -58,8 +57,8 @@ export class Sidecar {
   /** Resolves with the process's exit code when everything is down. */
   readonly ended: Promise<number>;
   private readonly deps: SidecarDeps;
-  private readonly metrics: Metrics;
-  private readonly resiliency: Resiliency;
+  private metrics!: Metrics;
+  private resiliency!: Resiliency;
   private readonly readiness = new Readiness(['runtime', 'grpc-api-server']);
   private readonly leaving = new AbortController();
   private readonly extended = new Map<string, string>();
@@ -82,8 +81,6 @@ export class Sidecar {
 
   constructor(deps: SidecarDeps) {
     this.deps = deps;
-    this.metrics = new Metrics(deps.options.appId, deps.options.environment.namespace);
-    this.resiliency = new Resiliency({ onPolicy: this.metrics.onPolicy, log: deps.log.scoped('dapr.runtime') });
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
@@ -102,8 +99,7 @@ export class Sidecar {
   private async build(): Promise<void> {
     const { options, log, reporter } = this.deps;
     const started = performance.now();
-    this.configuration = await loadConfiguration(options.configFiles, options.environment, log);
-    this.tracing = openTracing(this.configuration.tracing, options.appId, log.scoped('dapr.runtime'));
+    await this.configure();
     const { components, resources } = await this.openComponents();
     const { pubSubs } = components;
     const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
@@ -121,6 +117,8 @@ export class Sidecar {
       subscriptions: this.subscriptions,
       leaving: this.leaving.signal,
       hasPubSubs: () => pubSubs.size > 0,
+      traffic: this.counting?.traffic,
+      initRetry: this.resiliency.initRetry,
       reporter,
       log,
     }));
@@ -138,13 +136,13 @@ export class Sidecar {
       }),
       readiness: this.readiness,
       outboundReady: () => this.servers !== undefined,
-      metrics: this.metrics,
+      metrics: this.counting,
       tracer: this.tracing,
       log,
     });
     this.readiness.reached('grpc-api-server');
-    setTimeout(() => this.loadLibraries(), LIBRARIES_DELAY_MS).unref();
-    this.register(this.servers);
+    setTimeout(() => void this.tracing?.load(), LIBRARIES_DELAY_MS).unref();
+    this.registration = announce(options, this.servers, this.deps.version, log);
     const { httpPort, grpcPort, metricsPort } = this.servers;
     reporter.send({ type: 'api', httpPort, grpcPort, metricsPort });
     reporter.onAppProcess(({ pid, command }) => {
@@ -152,11 +150,27 @@ export class Sidecar {
       this.registration?.update({ appPid: pid, command });
     });
     reporter.onDisconnect(() => void this.stop('cli-gone'));
-    this.watchResources(resources, components, app, this.subscriptions, this.streams);
+    this.watchResources(resources, { components, app, subscriptions: this.subscriptions, streams: this.streams });
     app
       .start()
       .then(() => this.becomeReady(started))
       .catch((error: unknown) => log.error(`failed to subscribe to topics: ${messageOf(error)}`));
+  }
+
+  /** Undefined where nobody is shown what was counted. */
+  private get counting(): Metrics | undefined {
+    return this.deps.options.metrics.enabled && this.configuration.metrics.enabled ? this.metrics : undefined;
+  }
+
+  private async configure(): Promise<void> {
+    const { options, log } = this.deps;
+    const { appId, environment, configFiles } = options;
+    const runtimeLog = log.scoped('dapr.runtime');
+    this.configuration = await loadConfiguration(configFiles, environment, log);
+    const { tracing, metrics } = this.configuration;
+    this.tracing = openTracing(tracing, appId, runtimeLog);
+    this.metrics = await openMetrics({ appId, namespace: environment.namespace }, metrics, runtimeLog);
+    this.resiliency = new Resiliency({ onPolicy: this.metrics.onPolicy, log: runtimeLog });
   }
 
   /** Stops once; later calls change nothing. `ended` resolves when it is done. */
@@ -223,7 +237,7 @@ export class Sidecar {
     const { appId, environment, resourcesPaths } = options;
     log.info('Loading components…');
     const resources = await this.load();
-    this.resiliency.use(await readResiliency(resources.resiliencies, log.scoped('dapr.runtime')));
+    await this.usePolicies(resources);
     const specs = resources.namesComponents ? resources.components : [ASSUMED_COMPONENT];
     if (!resources.namesComponents) log.info(tellOfAssumed(resourcesPaths, environment.home));
     const components = await openComponents(specs, {
@@ -245,11 +259,6 @@ export class Sidecar {
     return { components, resources };
   }
 
-  private loadLibraries(): void {
-    if (this.servers && this.servers.metricsPort > 0) void this.metrics.load();
-    void this.tracing?.load();
-  }
-
   private load(): Promise<Resources> {
     const { options, log } = this.deps;
     const { appId, environment, resourcesPaths } = options;
@@ -260,31 +269,26 @@ export class Sidecar {
   private async adopt(loaded: Resources): Promise<void> {
     const changed = JSON.stringify(loaded.resiliencies) !== JSON.stringify(this.resources?.resiliencies);
     this.resources = loaded;
-    if (changed) this.resiliency.use(await readResiliency(loaded.resiliencies, this.deps.log.scoped('dapr.runtime')));
+    if (changed) await this.usePolicies(loaded);
   }
 
-  private watchResources(
-    resources: Resources,
-    components: Components,
-    app: App,
-    subscriptions: Subscriptions,
-    streams: Streams,
-  ): void {
+  private async usePolicies({ resiliencies }: Resources): Promise<void> {
+    const policies = await readResiliency(resiliencies, this.deps.log.scoped('dapr.runtime'));
+    policies.loaded.forEach(this.metrics.onPolicies);
+    this.resiliency.use(policies);
+  }
+
+  private watchResources(resources: Resources, running: Reloaded): void {
     const { options, log } = this.deps;
-    const { resourcesPaths, hotReloadIntervalMs } = options;
-    if (resourcesPaths.length === 0 || this.configuration.features.get('HotReload') === false) return;
-    const reloader = new Reloader(resources, {
+    const { resourcesPaths: directories, hotReloadIntervalMs: intervalMs } = options;
+    if (directories.length === 0 || this.configuration.features.get('HotReload') === false) return;
+    const context = {
+      ...running,
       load: () => this.load(),
-      components,
-      subscriptions,
-      streams,
-      app,
-      onLoaded: (loaded) => this.adopt(loaded),
+      onLoaded: (loaded: Resources) => this.adopt(loaded),
       log,
-    });
-    log.info("Hot reloading enabled. Daprd will reload 'Component' and 'Subscription' resources on change");
-    log.info(`Watching directories: [${resourcesPaths.join(' ')}]`);
-    watchDirectories(resourcesPaths, hotReloadIntervalMs, this.leaving.signal, () => void reloader.reload());
+    };
+    reloadOnChange(resources, context, { directories, intervalMs, signal: this.leaving.signal });
   }
 
   private createHandler(publisher: Publisher): CreateHandler {
@@ -316,15 +320,5 @@ export class Sidecar {
       extended: this.extended,
       ...describeApp(options),
     });
-  }
-
-  /** So that `dapr list` and `dapr publish` find us. A home that cannot be written costs only that. */
-  private register(servers: Servers): void {
-    const { options, version, log } = this.deps;
-    try {
-      this.registration = register(options.environment.home, instanceOf(options, servers, version));
-    } catch (error) {
-      log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
-    }
   }
 }

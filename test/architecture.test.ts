@@ -43,7 +43,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   'pluggable broker': { files: /^src\/brokers\/pluggable\//, imports: ['gen/', ...BROKER], packages: GRPC },
   channels: { files: /^src\/channels\//, imports: PROTO, packages: ['undici', ...GRPC] },
   config: { files: /^src\/config\//, imports: CORE, packages: ['js-yaml'] },
-  observe: { files: /^src\/observe\//, imports: CORE, packages: ['prom-client', '@opentelemetry/*', '@grpc/grpc-js'] },
+  observe: { files: /^src\/observe\//, imports: CORE, packages: ['re2js', '@opentelemetry/*', '@grpc/grpc-js'] },
   rpc: { files: /^src\/rpc\//, imports: ['src/channels/', ...PROTO], packages: ['@grpc/*', '@bufbuild/protobuf'] },
   http: { files: /^src\/http\//, imports: ['src/rpc/', ...PROTO], packages: ['koa'] },
   sidecar: {

@@ -88,6 +88,18 @@ test('every row of compatibility.md has one of the states it explains', (t) => {
   );
 });
 
+test('what is done, or done otherwise, names what shows it', (t) => {
+  const blocks = read('docs/compatibility.md').match(/(?:^\|.*\n)+/gm) ?? [];
+  const unshown = blocks.flatMap((block) => {
+    const [head = '', , ...rows] = block.trimEnd().split('\n');
+    const [state, shown] = ['state', 'shown by'].map((name) => cellsOf(head).indexOf(name)) as [number, number];
+    if (shown < 0) return [];
+    const isDone = (row: string): boolean => /^(done|differs|partial)/.test(cellsOf(row)[state] ?? '');
+    return rows.filter((row) => isDone(row) && !/^(`test\/|the same$)/.test(cellsOf(row)[shown] ?? ''));
+  });
+  t.deepEqual(unshown, []);
+});
+
 test('every method, message and field of the protos has a row in compatibility.md', (t) => {
   const rows = contract().map(({ row }) => row);
   const missing = globSync('proto/dapr/**/*.proto', { cwd: ROOT }).flatMap((path) => {

@@ -10,6 +10,7 @@ import {
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
 } from 'node:http2';
+import type { Traffic } from '../core/traffic.ts';
 import { framed } from './framing.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
@@ -29,6 +30,7 @@ export type CallMetadata = readonly string[];
 
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_STATUS, HTTP2_HEADER_TE } = constants;
 const PREFIX_BYTES = 5;
+const OK = 0;
 const CANCELLED = 1;
 const UNKNOWN = 2;
 const UNIMPLEMENTED = 12;
@@ -38,14 +40,16 @@ const UNAVAILABLE = 14;
 /** A connection that carries calls and does not answer for this long is given up. */
 const PING_INTERVAL_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
-/** A connection without calls for so many pings' time is closed: three minutes. */
-const IDLE_PINGS = 18;
 
 export interface GrpcClientOptions {
   /** `http://host:port` or `https://host:port`; certificates are not verified. */
   readonly authority: string;
   /** Longest message that is read; 0 or Infinity: any. */
   readonly maxMessageBytes: number;
+  /** A connection without calls for about so long is closed. */
+  readonly idleMs: number;
+  /** Hears of every call that ended. Undefined where nobody counts. */
+  readonly onCall: Traffic['grpcCalled'] | undefined;
 }
 
 export class GrpcClient {
@@ -53,7 +57,7 @@ export class GrpcClient {
   private session: ClientHttp2Session | undefined;
   private pinging: NodeJS.Timeout | undefined;
   private inHand = 0;
-  private idlePings = 0;
+  private lastCall = 0;
 
   constructor(options: GrpcClientOptions) {
     this.options = options;
@@ -68,13 +72,20 @@ export class GrpcClient {
       const giveUp = (): void => stream.close(constants.NGHTTP2_CANCEL);
       signal.addEventListener('abort', giveUp, { once: true });
       this.inHand++;
-      this.idlePings = 0;
+      const started = (this.lastCall = performance.now());
+      const tell = (code: number): void => {
+        const ms = performance.now() - started;
+        this.options.onCall?.({ method: path, code, ms, sent: message.length, received: answer.bytes });
+      };
       stream.once('close', () => {
         signal.removeEventListener('abort', giveUp);
         this.inHand--;
         try {
-          resolve(answer.result(signal.aborted));
+          const result = answer.result(signal.aborted);
+          tell(OK);
+          resolve(result);
         } catch (error) {
+          tell((error as GrpcCallError).code);
           reject(error as Error);
         }
       });
@@ -115,7 +126,7 @@ export class GrpcClient {
     });
     session.setMaxListeners(0);
     this.session = session;
-    this.pinging ??= setInterval(() => this.ping(), PING_INTERVAL_MS).unref();
+    this.pinging ??= setInterval(() => this.ping(), Math.min(PING_INTERVAL_MS, this.options.idleMs)).unref();
     return session;
   }
 
@@ -123,7 +134,7 @@ export class GrpcClient {
     const { session } = this;
     if (!session || session.connecting || session.destroyed) return;
     if (this.inHand === 0) {
-      if (++this.idlePings >= IDLE_PINGS) session.close();
+      if (performance.now() - this.lastCall >= this.options.idleMs) session.close();
       return;
     }
     const lost = setTimeout(() => session.destroy(new Error('the app does not answer pings')), PING_INTERVAL_MS);
@@ -160,6 +171,11 @@ class AnswerReader {
       }
     });
     stream.on('error', (error) => (this.error ??= new GrpcCallError(UNAVAILABLE, error.message)));
+  }
+
+  /** Of the message. */
+  get bytes(): number {
+    return Math.max(this.size - PREFIX_BYTES, 0);
   }
 
   /** The message. Throws GrpcCallError when there is none. */

@@ -15,10 +15,11 @@ import { asBuffer, BULK_TYPE } from '../core/cloud-event.ts';
 import { GrpcCode, messageOf } from '../core/errors.ts';
 import { invokeFailed, RefusedByApp, type Invocation, type Invoked } from '../core/invocation.ts';
 import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
+import { pauseOf, type Retry } from '../core/retry-policy.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
 import { httpStatusOf } from '../core/status-mapping.ts';
+import type { Traffic } from '../core/traffic.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
-import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import type { Log } from '../lib/log.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
@@ -38,12 +39,20 @@ export interface GrpcChannelOptions {
   readonly unknownData: UnknownData;
   /** Events and calls in hand at once; 0: no limit. */
   readonly maxConcurrency: number;
+  /** A connection without calls for about so long is closed. */
+  readonly idleMs: number;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
+  /** Undefined where nobody counts. */
+  readonly traffic: Traffic | undefined;
+  /** For asking what the app subscribes to. */
+  readonly initRetry: Retry;
   readonly log: Log;
 }
 
 const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaService.onBulkTopicEventAlpha1] as const;
+
+const HEALTH = AppCallbackHealthCheckService.healthCheck.path;
 
 export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
@@ -53,13 +62,17 @@ export class GrpcChannel implements AppChannel {
   private bulkMethod = 0;
 
   constructor(options: GrpcChannelOptions) {
-    const { tls, address, port, maxBodyBytes } = options;
+    const { tls, address, port, maxBodyBytes, traffic } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
     this.slots = new Semaphore(options.maxConcurrency || Infinity);
     this.client = new GrpcClient({
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
+      idleMs: options.idleMs,
+      onCall:
+        traffic &&
+        ((call) => (call.method === HEALTH ? traffic.grpcProbed(call.code, call.ms) : traffic.grpcCalled(call))),
     });
   }
 
@@ -103,8 +116,10 @@ export class GrpcChannel implements AppChannel {
           this.options.log.info('pubsub subscriptions: gRPC app does not implement ListTopicSubscriptions');
           return [];
         }
-        if (attempt > INIT_RETRIES || signal.aborted) throw error;
-        await sleep(backoffMs(INIT_BACKOFF, attempt), signal);
+        const code = error instanceof GrpcCallError ? error.code : undefined;
+        const pause = pauseOf(this.options.initRetry, attempt, code);
+        if (pause === undefined || signal.aborted) throw error;
+        await sleep(pause, signal);
       }
     }
   }
@@ -113,7 +128,7 @@ export class GrpcChannel implements AppChannel {
   async configure(): Promise<void> {}
 
   async probe(signal: AbortSignal): Promise<void> {
-    await this.client.call(AppCallbackHealthCheckService.healthCheck.path, new Uint8Array(), [], signal);
+    await this.client.call(HEALTH, new Uint8Array(), [], signal);
   }
 
   async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {

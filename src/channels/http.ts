@@ -3,14 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { H2CClient, Pool, type Dispatcher } from 'undici';
-import { backoffMs, INIT_BACKOFF, INIT_RETRIES } from '../lib/backoff.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
 import type { Log } from '../lib/log.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
 import { invokeFailed, type Invocation, type Invoked } from '../core/invocation.ts';
+import { pauseOf, type Retry } from '../core/retry-policy.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
+import type { Traffic } from '../core/traffic.ts';
 import { specsFromAppAnswer } from '../core/subscription-document.ts';
 import {
   headerOf,
@@ -40,6 +41,10 @@ export interface HttpChannelOptions {
   readonly healthPath: string;
   /** Longest answer that is read; more is an error. */
   readonly maxBodyBytes: number;
+  /** Undefined where nobody counts. */
+  readonly traffic: Traffic | undefined;
+  /** For asking what the app subscribes to. */
+  readonly initRetry: Retry;
   readonly log: Log;
 }
 
@@ -160,8 +165,9 @@ export class HttpChannel implements AppChannel {
       try {
         return await this.exchange({ method: 'GET', path, headers, reset: true }, signal);
       } catch (error) {
-        if (attempt > INIT_RETRIES || signal.aborted) throw error;
-        await sleep(backoffMs(INIT_BACKOFF, attempt), signal);
+        const pause = pauseOf(this.options.initRetry, attempt, undefined);
+        if (pause === undefined || signal.aborted) throw error;
+        await sleep(pause, signal);
       }
     }
   }
@@ -173,10 +179,24 @@ export class HttpChannel implements AppChannel {
   }
 
   private exchange(request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Reply> {
+    const tell = this.teller(request);
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      this.pool.dispatch(request, new Exchange(signal, this.options.maxBodyBytes, resolve, reject));
+      this.pool.dispatch(request, new Exchange(signal, this.options.maxBodyBytes, { resolve, reject, tell }));
     });
+  }
+
+  /** Tells who counts of the end of a request that begins now. */
+  private teller({ method, path, body }: Dispatcher.DispatchOptions): Tell | undefined {
+    const { traffic, healthPath } = this.options;
+    if (!traffic) return undefined;
+    const started = performance.now();
+    return (status, received) => {
+      const ms = performance.now() - started;
+      if (method === 'GET' && path === healthPath) return traffic.httpProbed(status, ms);
+      const sent = body instanceof Uint8Array ? body.length : 0;
+      traffic.httpCalled({ method, path: withoutQuery(path), status, received, sent, ms });
+    };
   }
 }
 
@@ -184,6 +204,18 @@ const failure = (error: Error): Answer => ({
   kind: 'retry',
   reason: `error returned from app channel while sending pub/sub event to app: ${error.message}`,
 });
+
+/** `status` of a request that got no answer is NO_ANSWER. */
+type Tell = (status: number, received: number) => void;
+
+/** As Dapr counts it. */
+const NO_ANSWER = 500;
+
+interface Ends {
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: Error) => void;
+  readonly tell: Tell | undefined;
+}
 
 interface Reply {
   readonly status: number;
@@ -197,19 +229,17 @@ const EMPTY = Buffer.alloc(0);
 class Exchange implements Dispatcher.DispatchHandler {
   private readonly signal: AbortSignal;
   private readonly limit: number;
-  private readonly resolve: (reply: Reply) => void;
-  private readonly reject: (error: Error) => void;
+  private readonly ends: Ends;
   private status = 0;
   private headers: IncomingHttpHeaders = {};
   private size = 0;
   private chunks: Buffer[] | undefined;
   private abort: (() => void) | undefined;
 
-  constructor(signal: AbortSignal, limit: number, resolve: Exchange['resolve'], reject: Exchange['reject']) {
+  constructor(signal: AbortSignal, limit: number, ends: Ends) {
     this.signal = signal;
     this.limit = limit;
-    this.resolve = resolve;
-    this.reject = reject;
+    this.ends = ends;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -232,12 +262,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseEnd(): void {
     this.done();
     const { status, headers, chunks } = this;
-    this.resolve({ status, headers, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
+    this.ends.tell?.(status, this.size);
+    this.ends.resolve({ status, headers, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.done();
-    this.reject(error);
+    this.ends.tell?.(NO_ANSWER, this.size);
+    this.ends.reject(error);
   }
 
   private done(): void {
@@ -255,6 +287,11 @@ function pathOf(route: string): string {
   }
   const cleaned = `/${segments.join('/')}${query.length > 0 ? `?${query.join('?')}` : ''}`;
   return escaped(cleaned);
+}
+
+function withoutQuery(target: string): string {
+  const mark = target.indexOf('?');
+  return mark < 0 ? target : target.slice(0, mark);
 }
 
 /** What cannot stand in a request target is escaped, and what is escaped already is left alone. */

@@ -5,6 +5,7 @@ import { messageOf } from '../core/errors.ts';
 import { Fields } from '../lib/fields.ts';
 import type { Log } from '../lib/log.ts';
 import type { Environment } from './environment.ts';
+import { DEFAULT_METRICS, metricsOf, type MetricsSettings } from './metrics.ts';
 import { NO_TRACING, tracingOf, withEnvironment, type TracingSettings } from './tracing.ts';
 import { readText, yamlDocuments } from './yaml.ts';
 
@@ -24,30 +25,10 @@ export interface Configuration {
   };
 }
 
-export interface MetricsSettings {
-  readonly enabled: boolean;
-  /** Whether series of requests tell paths that fit no pattern of `pathMatching`. */
-  readonly increasedCardinality: boolean;
-  readonly pathMatching: readonly string[];
-  /** Whether they leave the method out. */
-  readonly excludeVerbs: boolean;
-  /** Bounds of the buckets of latencies, milliseconds. Undefined: the usual ones. */
-  readonly latencyBuckets: readonly number[] | undefined;
-  /** Whether errors of the API are a series. */
-  readonly recordErrorCodes: boolean;
-}
-
 /** Without any file. */
 export const DEFAULT_CONFIGURATION: Configuration = {
   tracing: NO_TRACING,
-  metrics: {
-    enabled: true,
-    increasedCardinality: true,
-    pathMatching: [],
-    excludeVerbs: false,
-    latencyBuckets: undefined,
-    recordErrorCodes: false,
-  },
+  metrics: DEFAULT_METRICS,
   features: new Map(),
   api: { allowed: [], denied: [] },
   deniedComponents: [],
@@ -108,30 +89,6 @@ function overlay(base: Configuration, spec: Fields, log: Log): Configuration {
       omitHealthChecks: logging.flag('omitHealthChecks') ?? base.apiLogging.omitHealthChecks,
     },
   };
-}
-
-/** Under either of its names; the longer one counts. */
-function metricsOf(spec: Fields, base: MetricsSettings): MetricsSettings {
-  const both = [spec.child('metrics'), spec.child('metric')];
-  const first = <T>(read: (one: Fields) => T | undefined): T | undefined =>
-    both.map(read).find((value) => value !== undefined);
-  const list = (one: Fields, key: string): string[] | undefined => (one.has(key) ? one.texts(key) : undefined);
-  return {
-    enabled: first((one) => one.flag('enabled')) ?? base.enabled,
-    increasedCardinality: first((one) => one.child('http').flag('increasedCardinality')) ?? base.increasedCardinality,
-    pathMatching: first((one) => list(one.child('http'), 'pathMatching')) ?? base.pathMatching,
-    excludeVerbs: first((one) => one.child('http').flag('excludeVerbs')) ?? base.excludeVerbs,
-    latencyBuckets: first((one) => bucketsOf(one)) ?? base.latencyBuckets,
-    recordErrorCodes: first((one) => one.flag('recordErrorCodes')) ?? base.recordErrorCodes,
-  };
-}
-
-/** An empty list is none. */
-function bucketsOf(one: Fields): number[] | undefined {
-  const key = 'latencyDistributionBuckets';
-  const bounds = one.has(key) ? one.texts(key).map(Number) : [];
-  if (bounds.some((bound, at) => !(bound > (bounds[at - 1] ?? 0)))) throw new Error(`${key} wants rising numbers`);
-  return bounds.length > 0 ? bounds : undefined;
 }
 
 function apiRules(api: Fields, list: string): ApiRule[] {

@@ -2,6 +2,7 @@
 
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { parseGoDuration } from '../lib/duration.ts';
 
 /** The variables of a process; unset ones may be undefined. */
 export type Variables = Readonly<Record<string, string | undefined>>;
@@ -27,9 +28,13 @@ export interface Environment {
   readonly componentsSocketsFolder: string;
   /** Whether the HTTP API serves HTTP/1.1 only. */
   readonly disableH2c: boolean;
+  /** How long the connection to an app over gRPC lasts without calls, milliseconds. */
+  readonly grpcIdleMs: number;
   /** Any other variable. A function, so that no log or dump of this object shows the environment. */
   readonly variable: (name: string) => string | undefined;
 }
+
+const GRPC_IDLE_MS = 3 * 60_000;
 
 /** Works with an empty environment too. */
 export function readEnvironment(variables: Variables): Environment {
@@ -45,6 +50,7 @@ export function readEnvironment(variables: Variables): Environment {
     home: path.resolve(value('DAPR_RUNTIME_PATH') || value('HOME') || accountHome(), '.dapr'),
     envKeys: value('DAPR_ENV_KEYS').toUpperCase().split(/\s+/).filter(Boolean),
     componentsSocketsFolder: value('DAPR_COMPONENTS_SOCKETS_FOLDER') || '/tmp/dapr-components-sockets',
+    grpcIdleMs: Math.max(parseGoDuration(value('DAPR_GRPC_MAX_CONN_IDLE')) ?? 0, 0) || GRPC_IDLE_MS,
     disableH2c: /^(1|true|y|yes|on)$/i.test(value('DAPR_HTTP_DISABLE_H2C')),
     variable,
   };

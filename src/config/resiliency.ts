@@ -4,7 +4,15 @@ import { compileTrip, DEFAULT_TRIP, type BreakerSettings } from '../core/circuit
 import { messageOf } from '../core/errors.ts';
 import type { Defined, Direction, Policy } from '../core/guard.ts';
 import type { ResiliencyPolicies } from '../core/resiliency.ts';
-import { GRPC_CODES, HTTP_CODES, retriesWithin, type CodeRange, type Retry } from '../core/retry-policy.ts';
+import {
+  GRPC_CODES,
+  HTTP_CODES,
+  INIT_RETRY,
+  INIT_RETRY_NAME,
+  retriesWithin,
+  type CodeRange,
+  type Retry,
+} from '../core/retry-policy.ts';
 import type { Backoff } from '../lib/backoff.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { Fields, wrongKind } from '../lib/fields.ts';
@@ -58,7 +66,11 @@ export async function readResiliency(resources: readonly RawResource[], log: Log
     }
   }
   for (const { resource, reason } of unknownNames(definitions)) refuse(resource, reason);
-  return { of: (component, direction) => policyOf(definitions, component, direction), loaded };
+  return {
+    of: (component, direction) => policyOf(definitions, component, direction),
+    loaded,
+    initRetry: definitions.retry.get(INIT_RETRY_NAME)?.value ?? INIT_RETRY,
+  };
 }
 
 /** Throws at the first item that is wrong; what was read before stays. */
@@ -67,8 +79,8 @@ async function define(into: Definitions, resource: string, spec: Fields, log: Lo
     into.timeout.set(name, { name, resource, value: milliseconds(text, `spec.policies.timeouts.${name}`) });
   }
   for (const { name, fields, place } of itemsOf(spec, 'policies', 'retries')) {
-    into.retry.set(name, { name, resource, value: retryOf(fields, place) });
-    if (name.startsWith('DaprBuiltIn')) log.warn(`${place} of ${resource} has no effect: nothing here goes by it`);
+    const value = retryOf(fields, place);
+    into.retry.set(name, { name, resource, value: isBuiltIn(name) ? builtIn(name, value, log) : value });
   }
   for (const { name, fields, place } of itemsOf(spec, 'policies', 'circuitBreakers')) {
     into.circuitBreaker.set(name, { name, resource, value: await breakerOf(fields, place) });
@@ -116,6 +128,17 @@ function retryOf(fields: Fields, place: string): Retry {
     ...(httpCodes && { httpCodes }),
     ...(grpcCodes && { grpcCodes }),
   };
+}
+
+const isBuiltIn = (name: string): boolean => name.startsWith('DaprBuiltIn');
+
+/** What Dapr does by itself may be done otherwise, but not given up (contract 10.5). */
+function builtIn(name: string, retry: Retry, log: Log): Retry {
+  if (name !== INIT_RETRY_NAME) log.warn(`${name} has no effect: nothing here goes by it`);
+  const { maxRetries: least } = INIT_RETRY;
+  if (retry.maxRetries >= least) return retry;
+  log.warn(`Attempted override of ${name} did not meet minimum retry count, resetting to ${least}.`);
+  return { ...retry, maxRetries: least };
 }
 
 /** A list of codes and ranges like `429,500-599`; undefined where there is none, which is not the same as one without codes. */

@@ -26,29 +26,34 @@ interface Row {
   readonly http: number;
   /** `errorCode` of the JSON body. */
   readonly tag: string;
-  /** What of the API the tag is about; empty: it says nothing. */
-  readonly category: string;
   /** `reason` of ErrorInfo; empty when the error carries no details. */
   readonly reason: string;
   /** Whether ResourceInfo goes with it. */
   readonly resource: boolean;
+  /** What it is counted under; empty: Dapr has no number for it. */
+  readonly category: Category;
 }
 
-const row = (grpc: number, http: number, tag: string, reason = '', resource = true): Row => ({
+type Category = 'pubsub' | 'health' | 'service-invocation' | 'common' | '';
+
+const row = (grpc: number, http: number, tag: string, reason: string, resource = true): Row => ({
   grpc,
   http,
   tag,
-  category: CATEGORIES.find(([tags]) => tags.test(tag))?.[1] ?? '',
   reason,
   resource,
+  category: 'pubsub',
 });
 
-const CATEGORIES: readonly (readonly [tags: RegExp, category: string])[] = [
-  [/^ERR_(?:PUBSUB|TOPIC)_/, 'pubsub'],
-  [/^ERR_(?:OUTBOUND_)?HEALTH_/, 'health'],
-  [/^ERR_DIRECT_INVOKE$/, 'service-invocation'],
-  [/^ERR_BODY_READ$/, 'common'],
-];
+/** An error without details. */
+const plain = (grpc: number, http: number, tag: string, category: Category): Row => ({
+  grpc,
+  http,
+  tag,
+  reason: '',
+  resource: false,
+  category,
+});
 
 const G = GrpcCode;
 
@@ -73,15 +78,15 @@ export const ERRORS = {
   'bulk-body-invalid': row(G.INVALID_ARGUMENT, 400, 'ERR_PUBSUB_EVENTS_SER', 'DAPR_PUBSUB_UNMARSHAL_EVENTS'),
   'publish-failed': row(G.INTERNAL, 500, 'ERR_PUBSUB_PUBLISH_MESSAGE', 'DAPR_PUBSUB_PUBLISH_MESSAGE'),
   'topic-forbidden': row(G.PERMISSION_DENIED, 403, 'ERR_PUBSUB_FORBIDDEN', 'DAPR_PUBSUB_FORBIDDEN'),
-  'not-ready': row(G.UNAVAILABLE, 500, 'ERR_HEALTH_NOT_READY'),
-  'outbound-not-ready': row(G.UNAVAILABLE, 500, 'ERR_OUTBOUND_HEALTH_NOT_READY'),
-  'app-id-mismatch': row(G.INVALID_ARGUMENT, 500, 'ERR_HEALTH_APPID_NOT_MATCH'),
-  'body-unreadable': row(G.INVALID_ARGUMENT, 400, 'ERR_BODY_READ'),
-  'no-such-route': row(G.UNIMPLEMENTED, 404, 'ERR_DIRECT_INVOKE'),
-  'invoke-failed': row(G.INTERNAL, 500, 'ERR_DIRECT_INVOKE'),
-  'stream-refused': row(G.UNKNOWN, 500, 'ERROR'),
-  'stream-closed': row(G.UNKNOWN, 500, 'ERROR'),
-  unexpected: row(G.INTERNAL, 500, 'ERROR'),
+  'not-ready': plain(G.UNAVAILABLE, 500, 'ERR_HEALTH_NOT_READY', 'health'),
+  'outbound-not-ready': plain(G.UNAVAILABLE, 500, 'ERR_OUTBOUND_HEALTH_NOT_READY', 'health'),
+  'app-id-mismatch': plain(G.INVALID_ARGUMENT, 500, 'ERR_HEALTH_APPID_NOT_MATCH', 'health'),
+  'body-unreadable': plain(G.INVALID_ARGUMENT, 400, 'ERR_BODY_READ', 'common'),
+  'no-such-route': plain(G.UNIMPLEMENTED, 404, 'ERR_DIRECT_INVOKE', 'service-invocation'),
+  'invoke-failed': plain(G.INTERNAL, 500, 'ERR_DIRECT_INVOKE', 'service-invocation'),
+  'stream-refused': plain(G.UNKNOWN, 500, 'ERROR', ''),
+  'stream-closed': plain(G.UNKNOWN, 500, 'ERROR', ''),
+  unexpected: plain(G.INTERNAL, 500, 'ERROR', ''),
 } as const satisfies Record<string, Row>;
 
 export type ErrorKind = keyof typeof ERRORS;

@@ -14,13 +14,15 @@ import type { OutboundMessage, PublishFailure } from './broker.ts';
 import { Guard, type Direction, type Fault, type Guarded, type OnPolicy, type Policy } from './guard.ts';
 import { publishGuarded, type Publish, type PublishOptions } from './guarded-publish.ts';
 import type { Answer, Recipient } from './recipient.ts';
-import { defaultPolicy, retryPolicy, type RetryPolicy } from './retry-policy.ts';
+import { defaultPolicy, INIT_RETRY, retryPolicy, type Retry, type RetryPolicy } from './retry-policy.ts';
 
 export interface ResiliencyPolicies {
   /** What guards this direction of the component; empty where nothing does. */
   of(component: string, direction: Direction): Policy;
   /** Names of the resources that were read to their end. */
   readonly loaded: readonly string[];
+  /** For asking the app at start. */
+  readonly initRetry: Retry;
 }
 
 export interface ResiliencyOptions {
@@ -39,7 +41,7 @@ export interface Inbound {
   wrap(recipient: Recipient): Recipient;
 }
 
-export const NO_POLICIES: ResiliencyPolicies = { of: () => ({}), loaded: [] };
+export const NO_POLICIES: ResiliencyPolicies = { of: () => ({}), loaded: [], initRetry: INIT_RETRY };
 
 export class Resiliency {
   private policies = NO_POLICIES;
@@ -55,6 +57,11 @@ export class Resiliency {
     this.policies = policies;
     this.guards.inbound.clear();
     this.guards.outbound.clear();
+  }
+
+  /** How the app is asked at start. */
+  get initRetry(): Retry {
+    return this.policies.initRetry;
   }
 
   inbound(component: string, hasDeadLetterTopic: boolean): Inbound {

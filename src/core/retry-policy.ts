@@ -54,6 +54,19 @@ export function retryPolicy(retry: Retry, hasDeadLetterTopic: boolean, random?: 
   };
 }
 
+/** Dapr's own policy for asking an app at start, by its name: three more tries within some two seconds. */
+export const INIT_RETRY_NAME = 'DaprBuiltInInitializationRetries';
+export const INIT_RETRY: Retry = {
+  backoff: { initialMs: 500, factor: 1.5, maxMs: 1000, jitter: 0.5 },
+  maxRetries: 3,
+  retriesInTime: Infinity,
+};
+
+/** How long to wait before the try after the `attempt`-th; undefined when that was the last. */
+export function pauseOf(retry: Retry, attempt: number, code: number | undefined): number | undefined {
+  return attempt <= limitOf(retry) && matches(retry, code) ? backoffMs(retry.backoff, attempt) : undefined;
+}
+
 /** Tries after the first until whoever waits is told of the failure. */
 export function limitOf({ maxRetries, retriesInTime }: Retry): number {
   return Math.min(maxRetries, retriesInTime);

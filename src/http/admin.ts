@@ -21,7 +21,7 @@ export function createAdmin(options: GatewayOptions): RequestListener {
       await serve(options, route, ctx);
     } catch (thrown) {
       const error = SidecarError.from(thrown);
-      options.onError(error);
+      options.onError?.(error);
       ctx.status = error.row.http;
       ctx.set('content-type', 'application/json');
       ctx.body = Buffer.from(bodyOf(error));

@@ -10,6 +10,7 @@ import { SidecarError } from '../core/errors.ts';
 import type { Invoke } from '../core/invocation.ts';
 import { PublishError } from '../core/publisher.ts';
 import type { Tracer } from '../core/tracer.ts';
+import type { HttpExchange } from '../core/traffic.ts';
 import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
 import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
@@ -32,22 +33,14 @@ export interface GatewayOptions extends PublishPort {
   readonly outboundReady: () => boolean;
   /** What is not ready yet; empty when everything is. */
   readonly notReady: () => readonly string[];
-  readonly onRequest: (request: ServedRequest) => void;
-  /** Of each error that is an answer. */
-  readonly onError: (error: SidecarError) => void;
+  readonly onRequest: ((request: ServedRequest) => void) | undefined;
+  readonly onError: ((error: SidecarError) => void) | undefined;
 }
 
-/** A request that was answered. */
-export interface ServedRequest {
-  readonly method: string;
-  readonly path: string;
+/** A request that was answered, for who counts or logs calls of the API. */
+export interface ServedRequest extends HttpExchange {
   readonly route: Route;
-  readonly status: number;
-  readonly ms: number;
   readonly userAgent: string;
-  /** Bytes of the body, and of that of the answer. */
-  readonly received: number;
-  readonly size: number;
 }
 
 /** The handler of every listening server. Never throws and always answers. */
@@ -57,7 +50,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
     let route = NOTHING;
-    tellOf(request, response, options.onRequest, () => ({ method, path, route }));
+    if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path: clean(path), route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
       route = permitted(options.access, routeOfRequest(request, method, path), path);
@@ -84,10 +77,10 @@ function tellOf(
   const started = performance.now();
   response.once('close', () => {
     const userAgent = request.headers['user-agent'] ?? '';
+    const received = Number(request.headers['content-length'] ?? 0);
+    const sent = Number(response.getHeader('content-length') ?? 0);
     const ms = performance.now() - started;
-    const [received, size] = [request.headers['content-length'], response.getHeader('content-length')].map(Number);
-    const bytes = { received: received || 0, size: size || 0 };
-    onRequest({ ...about(), status: response.statusCode, ms, userAgent, ...bytes });
+    onRequest({ ...about(), status: response.statusCode, ms, received, sent, userAgent });
   });
 }
 
@@ -236,7 +229,7 @@ function publish(
       setHeaders(response, headers);
       const isBulkFailure = route.kind === 'bulk-publish' && thrown instanceof PublishError;
       if (!isBulkFailure) return refuse(options, response, thrown);
-      options.onError(thrown);
+      options.onError?.(thrown);
       setHeaders(response, bulkHeadersOf(thrown));
       answer(response, thrown.row.http, bulkBodyOf(thrown));
     },
@@ -245,7 +238,7 @@ function publish(
 
 function refuse({ onError }: GatewayOptions, response: ServerResponse, thrown: unknown): void {
   const error = SidecarError.from(thrown);
-  onError(error);
+  onError?.(error);
   answer(response, error.row.http, bodyOf(error));
 }
 

@@ -13,7 +13,3 @@ export function backoffMs(backoff: Backoff, attempt: number, random: () => numbe
   const plain = Math.min(backoff.initialMs * backoff.factor ** exponent, backoff.maxMs);
   return Math.round(plain * (1 + backoff.jitter * (2 * random() - 1)));
 }
-
-/** Dapr's own policy for asking an app at start: three more tries within some two seconds. */
-export const INIT_BACKOFF: Backoff = { initialMs: 500, factor: 1.5, maxMs: 1000, jitter: 0.5 };
-export const INIT_RETRIES = 3;

@@ -6,6 +6,7 @@ import { GrpcCode, SidecarError } from '../core/errors.ts';
 import { baggageFault } from '../core/baggage.ts';
 import type { Trace } from '../core/trace.ts';
 import type { Tracer } from '../core/tracer.ts';
+import type { GrpcExchange, OnMessage } from '../core/traffic.ts';
 import type { CallStatus, ServerCall } from './call.ts';
 import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
 import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
@@ -60,33 +61,33 @@ export interface Codec<Request, Response> {
 
 const OK: CallStatus = { code: GrpcCode.OK, details: '' };
 
+/** A call that ended. */
+export interface AnsweredCall extends GrpcExchange {
+  readonly userAgent: () => string;
+  readonly isStream: boolean;
+}
+
 export interface CallGateOptions {
   /** Required of every call; empty: none. */
   readonly apiToken: string;
   readonly access: ApiAccess;
-  readonly onCall: (method: string, code: number, ms: number, userAgent: string) => void;
-  /** Of each error that is an answer. */
-  readonly onError: (error: SidecarError) => void;
   /** Undefined where nothing is recorded. */
   readonly tracer: Tracer | undefined;
+  /** Undefined where nobody wants to know. */
+  readonly onCall: ((call: AnsweredCall) => void) | undefined;
+  readonly onError: ((error: SidecarError) => void) | undefined;
+  /** Of unary calls. */
+  readonly onMessage: OnMessage | undefined;
 }
 
 /** Every unary call passes here: it asks for the token, counts what is in hand, and reports what was answered. */
 export class CallGate {
-  private readonly token: string;
-  private readonly access: ApiAccess;
-  private readonly onCall: CallGateOptions['onCall'];
-  private readonly onError: CallGateOptions['onError'];
-  private readonly tracer: Tracer | undefined;
+  private readonly options: CallGateOptions;
   private inHand = 0;
   private onIdle: (() => void) | undefined;
 
-  constructor({ apiToken, access, onCall, onError, tracer }: CallGateOptions) {
-    this.token = apiToken;
-    this.access = access;
-    this.onCall = onCall;
-    this.onError = onError;
-    this.tracer = tracer;
+  constructor(options: CallGateOptions) {
+    this.options = options;
   }
 
   /** Serves calls by an async method. What it throws becomes a status. */
@@ -100,6 +101,7 @@ export class CallGate {
         message: (bytes) => {
           if (asked) return;
           asked = true;
+          this.options.onMessage?.(call.path, 'received', bytes.length);
           this.run(call, decode(bytes), async (request, context) => encode(await method(request, context)));
         },
         end: () => {
@@ -114,9 +116,7 @@ export class CallGate {
     return (call) => {
       const context = contextOf(call);
       const started = performance.now();
-      call.onClose(() =>
-        this.onCall(call.path, GrpcCode.OK, performance.now() - started, context.header('user-agent') ?? ''),
-      );
+      call.onClose(() => this.ended(call.path, GrpcCode.OK, started, context, true));
       const refusal = this.refusal(call.path, context);
       if (refusal) call.end(refusal);
       else serve(call);
@@ -133,34 +133,43 @@ export class CallGate {
     const finish = (status: CallStatus, response?: Uint8Array): void => {
       call.end(status, response);
       if (span) endCallSpan(span, status.code, status.details);
-      this.onCall(call.path, status.code, performance.now() - started, caller.header('user-agent') ?? '');
+      this.ended(call.path, status.code, started, caller, false);
       if (--this.inHand === 0) this.onIdle?.();
     };
     this.inHand++;
     const refusal = this.refusal(call.path, caller) ?? refuseBaggage(caller.baggage);
-    const { tracer } = this;
+    const { tracer, onError, onMessage } = this.options;
     const span = tracer && !refusal ? startCallSpan(tracer, call, request, caller.trace) : undefined;
     if (refusal) return finish(refusal);
     const context =
       tracer && span ? { ...caller, trace: span.trace, spans: callSpans(tracer, span, `${call.path}/`) } : caller;
     answerTrace(call, context.trace, caller.baggage);
     method(request, context).then(
-      (response) => finish(OK, response),
+      (response) => {
+        onMessage?.(call.path, 'sent', response.length);
+        finish(OK, response);
+      },
       (thrown: unknown) => {
         const error = SidecarError.from(thrown);
-        this.onError(error);
+        onError?.(error);
         finish(statusOf(error));
       },
     );
   }
 
+  private ended(method: string, code: number, started: number, { header }: CallContext, isStream: boolean): void {
+    const { onCall } = this.options;
+    const userAgent = (): string => header('user-agent') ?? '';
+    onCall?.({ method, code, ms: performance.now() - started, userAgent, isStream });
+  }
+
   /** Why a call is not served. Lists come before the token, as in Dapr. */
   private refusal(path: string, context: CallContext): CallStatus | undefined {
     const [name, version] = API_NAMES[path.slice(path.lastIndexOf('/') + 1)] ?? [];
-    if (name !== undefined && version !== undefined && !this.access.allows('grpc', { name, version }))
+    if (name !== undefined && version !== undefined && !this.options.access.allows('grpc', { name, version }))
       return notAllowed();
     const token = context.header('dapr-api-token');
-    return hasToken(this.token, token) ? undefined : unauthenticated(token !== undefined);
+    return hasToken(this.options.apiToken, token) ? undefined : unauthenticated(token !== undefined);
   }
 
   /** Resolves when no unary call is in hand, or when `deadline` aborts. */

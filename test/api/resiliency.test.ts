@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import { MEMORY, publish, startDaprd } from '../_support/daprd.ts';
 import { startHttpApp, type Reply } from '../_support/http-app.ts';
@@ -77,4 +79,22 @@ test('a bad resource is told of and the sidecar starts', async (t) => {
       DefaultAppRetryPolicy: { policy: constant, duration: 10ms, maxRetries: 3, matching: { gRPCStatusCodes: 400, httpStatusCodes: 11 } }`;
   const daprd = await startDaprd(t, { resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) } });
   t.true(await until(() => /Could not read resiliency policy myresiliency/.test(daprd.log()), 'it is logged'));
+});
+
+test('an app is asked at start as often as a policy says', async (t) => {
+  let asked = 0;
+  const app = createServer((request, response) => {
+    if (request.url !== '/dapr/subscribe') return response.writeHead(404).end();
+    if (++asked < 6) return request.socket.destroy();
+    response.writeHead(200).end('[]');
+  });
+  await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => app.close());
+  const spec = '  policies: { retries: { DaprBuiltInInitializationRetries: { duration: 5ms, maxRetries: 5 } } }';
+  const daprd = await startDaprd(t, {
+    appPort: (app.address() as AddressInfo).port,
+    resources: { 'a.yaml': MEMORY, 'r.yaml': resiliency(spec) },
+  });
+  t.is(asked, 6);
+  t.false(daprd.log().includes('failed to subscribe to topics'));
 });

@@ -222,29 +222,6 @@ test('a bulk publish is one call where the component says so, else one for each 
   }
 });
 
-test('what the component refuses of a bulk publish is named, and the rest is stored', async (t) => {
-  for (const features of [['BULK_PUBSUB'], []]) {
-    const { plugin: start, daprd: launch } = await site(t);
-    const plugin = await start({
-      features,
-      refuse: (_, data) => (data.includes('"bad"') ? status.RESOURCE_EXHAUSTED : 0),
-    });
-    const daprd = await launch();
-    const response = await bulk(daprd, 'some', ['good', 'bad', 'fine']);
-    const { failedEntries } = (await response.json()) as { failedEntries: { entryId: string; error: string }[] };
-    t.is(response.status, 500);
-    t.deepEqual(
-      failedEntries.map(({ entryId }) => entryId),
-      ['bad'],
-    );
-    t.regex(failedEntries[0]?.error ?? '', /refused by the test/);
-    t.deepEqual(JSON.parse(response.headers.get('metadata.responseData') ?? '').failedEntries, failedEntries);
-    t.regex(response.headers.get('metadata.error') ?? '', /^api error: code = Internal desc = error when publishing/);
-    t.is(plugin.of(features.length > 0 ? 'bulk' : 'publish').length, features.length > 0 ? 1 : 3);
-    await daprd.stop();
-  }
-});
-
 test('the code of a refusal decides whether a policy tries again', async (t) => {
   const { plugin: start, daprd: launch } = await site(t);
   const plugin = await start({ refuse: (topic) => (topic === 'away' ? status.UNAVAILABLE : status.NOT_FOUND) });

@@ -1,15 +1,23 @@
-import { createServer, type ServerHttp2Stream } from 'node:http2';
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { GrpcChannel } from '../../../src/channels/grpc.ts';
+import { INIT_RETRY } from '../../../src/core/retry-policy.ts';
+import { until } from '../../_support/until.ts';
 import { memoryLog } from '../config/_support.ts';
 import { eventOf, NEVER } from './_event.ts';
 
 const HEADERS = { ':status': 200, 'content-type': 'application/grpc' };
 
 /** A channel to an app that answers every call like this, at the level of HTTP/2. */
-async function channelTo(t: ExecutionContext, onStream: (stream: ServerHttp2Stream) => void): Promise<GrpcChannel> {
+async function channelTo(
+  t: ExecutionContext,
+  onStream: (stream: ServerHttp2Stream) => void,
+  idleMs = 60_000,
+  onSession: (session: ServerHttp2Session) => void = () => undefined,
+): Promise<GrpcChannel> {
   const server = createServer();
+  server.on('session', onSession);
   server.on('stream', (stream: ServerHttp2Stream) => {
     stream.on('error', () => undefined);
     onStream(stream);
@@ -22,7 +30,10 @@ async function channelTo(t: ExecutionContext, onStream: (stream: ServerHttp2Stre
     token: { header: 'dapr-api-token', value: '' },
     unknownData: 'bytes',
     maxConcurrency: 0,
+    idleMs,
     maxBodyBytes: 1 << 20,
+    traffic: undefined,
+    initRetry: INIT_RETRY,
     log: memoryLog(),
   });
   t.teardown(async () => {
@@ -75,4 +86,13 @@ test('metadata and attributes that gRPC has no place for do not keep an event fr
   ]) {
     t.deepEqual(await channel.deliver(event, NEVER), { kind: 'success' });
   }
+});
+
+test('a connection on which nothing happens is closed, and opened again for the next call', async (t) => {
+  const sessions: ServerHttp2Session[] = [];
+  const channel = await channelTo(t, bodyAndOk(0, 0, 0, 0, 0), 100, (session) => sessions.push(session));
+  t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
+  await until(() => sessions[0]?.destroyed, 'the connection is closed');
+  t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
+  t.is(sessions.length, 2);
 });

@@ -24,9 +24,10 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
   tracing: { samplingRate: 1, stdout: true }
   Metric:
     enabled: false
-    http: { increasedCardinality: false, pathMatching: ['/a/{b}'], excludeVerbs: true }
-    latencyDistributionBuckets: [1, 20.5]
+    http: { increasedCardinality: false, pathMatching: ['/orders/{id}'], excludeVerbs: true }
+    latencyDistributionBuckets: [5, 50]
     recordErrorCodes: true
+    rules: [{ name: dapr_x, labels: [{ name: method, regex: { orders/: orders/.+ } }] }]
   features: [{ name: HotReload, enabled: false }, { name: Other, enabled: true }]
   api:
     allowed: [{ name: publish, version: v1, protocol: http }]
@@ -40,10 +41,11 @@ test('a file is read in all that concerns a pub/sub sidecar', async (t) => {
     metrics: {
       enabled: false,
       increasedCardinality: false,
-      pathMatching: ['/a/{b}'],
+      pathMatching: ['/orders/{id}'],
       excludeVerbs: true,
-      latencyBuckets: [1, 20.5],
+      latencyBuckets: [5, 50],
       recordErrorCodes: true,
+      rules: [{ name: 'dapr_x', labels: [{ name: 'method', regex: { 'orders/': 'orders/.+' } }] }],
     },
     features: new Map([
       ['HotReload', false],
@@ -69,7 +71,8 @@ test('a later file counts where it says something, lists as a whole', async (t) 
 });
 
 test('the newer name of the metrics counts before the older', async (t) => {
-  t.true((await load(t, ['spec:\n  metrics: {enabled: true}\n  metric: {enabled: false}\n'])).metrics.enabled);
+  const both = 'spec:\n  metrics: {enabled: true}\n  metric: {enabled: false, recordErrorCodes: true}\n';
+  t.like((await load(t, [both])).metrics, { enabled: true, recordErrorCodes: true });
 });
 
 test('variables are put in before the file is read, unset ones as nothing', async (t) => {
@@ -99,6 +102,7 @@ test('a file that is missing or wrong ends the start and is named', async (t) =>
     ['spec: [', /\/0\.yaml: deficient indentation|\/0\.yaml: unexpected end of the stream/],
     ['- a list\n', /\/0\.yaml: the document is a list, not a mapping$/],
     ['spec: {features: {A: true}}\n', /\/0\.yaml: spec\.features is a mapping, not a list$/],
+    ['spec: {metrics: {latencyDistributionBuckets: [5, 4]}}\n', /latencyDistributionBuckets wants whole numbers/],
     ['spec: {metric: {enabled: perhaps}}\n', /\/0\.yaml: spec\.metric\.enabled is a text, not true or false$/],
     [`spec: {x: "${'x'.repeat(2 ** 20)}"}`, /\/0\.yaml: larger than 1 MiB$/],
   ];

@@ -252,6 +252,7 @@ test('the environment is read into words', (t) => {
     DAPR_ENV_KEYS: 'ONE two',
     DAPR_COMPONENTS_SOCKETS_FOLDER: '/run/sockets',
     DAPR_HTTP_DISABLE_H2C: 'Yes',
+    DAPR_GRPC_MAX_CONN_IDLE: '1m30s',
     HOME: '/home/somebody',
     OTHER: 'thing',
   });
@@ -267,6 +268,7 @@ test('the environment is read into words', (t) => {
     envKeys: ['ONE', 'TWO'],
     componentsSocketsFolder: '/run/sockets',
     disableH2c: true,
+    grpcIdleMs: 90_000,
   });
   t.is(variable('OTHER'), 'thing');
   t.is(variable('constructor'), undefined);

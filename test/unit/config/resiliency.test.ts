@@ -250,7 +250,22 @@ test('each kind of default is looked for by itself, and a target leaves both dir
   t.deepEqual(of('own', 'inbound'), {});
 });
 
-test('a retry of a name that Dapr uses itself is told to have no effect', async (t) => {
-  const { lines } = await read(t, '  policies: { retries: { DaprBuiltInInitializationRetries: { maxRetries: 5 } } }');
+test('how the app is asked at start may be said, but no less than three times more', async (t) => {
+  const asked = async (retry: string) => {
+    const text = `  policies: { retries: { DaprBuiltInInitializationRetries: ${retry} } }`;
+    const { initRetry, lines } = await read(t, text);
+    return { ...initRetry, warnings: lines.filter((line) => line.startsWith('warn')) };
+  };
+  t.like(await asked('{ duration: 10, maxRetries: 5 }'), { maxRetries: 5, backoff: { initialMs: 10 }, warnings: [] });
+  t.like(await asked('{ maxRetries: 1 }'), {
+    maxRetries: 3,
+    warnings: [
+      'warn Attempted override of DaprBuiltInInitializationRetries did not meet minimum retry count, resetting to 3.',
+    ],
+  });
+});
+
+test('a retry that Dapr uses for other building blocks is told to have no effect', async (t) => {
+  const { lines } = await read(t, '  policies: { retries: { DaprBuiltInServiceRetries: { maxRetries: 5 } } }');
   t.is(lines.filter((line) => line.startsWith('warn')).length, 1);
 });

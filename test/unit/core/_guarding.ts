@@ -2,7 +2,7 @@ import type { Policy } from '../../../src/core/guard.ts';
 import { DEFAULT_TRIP, type BreakerSettings } from '../../../src/core/circuit-breaker.ts';
 import type { OutboundMessage } from '../../../src/core/broker.ts';
 import { publishCode } from '../../../src/core/publish-code.ts';
-import { Resiliency } from '../../../src/core/resiliency.ts';
+import { NO_POLICIES, Resiliency } from '../../../src/core/resiliency.ts';
 import type { Retry } from '../../../src/core/retry-policy.ts';
 import { memoryLog } from '../config/_support.ts';
 
@@ -34,7 +34,7 @@ export function resiliencyWith(policy: Policy) {
     onPolicy: (event, { kind, direction, component, status }) =>
       told.push([event, kind, direction, component, status].join(' ').trim()),
   });
-  resiliency.use({ of: () => policy, loaded: [] });
+  resiliency.use({ ...NO_POLICIES, of: () => policy });
   return { resiliency, lines: log.lines, told, pass: (more: number) => void (ms += more) };
 }
 

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { Policy } from '../../../src/core/guard.ts';
 import type { Answer, Recipient, TopicEvent } from '../../../src/core/recipient.ts';
-import { Resiliency } from '../../../src/core/resiliency.ts';
+import { NO_POLICIES, Resiliency } from '../../../src/core/resiliency.ts';
 import { sleep } from '../../../src/lib/sleep.ts';
 import { until } from '../../_support/until.ts';
 import { memoryLog } from '../config/_support.ts';
@@ -199,7 +199,7 @@ test('policies that change count from the next delivery on, for subscriptions th
   await guarded.deliver(EVENT, never());
   t.is(((await guarded.deliver(EVENT, never())) as { reason: string }).reason, 'circuit breaker is open');
   t.is(policy(1, 500).kind, 'dead-letter');
-  resiliency.use({ of: () => ({ retry: defined('it', retry()) }), loaded: [] });
+  resiliency.use({ ...NO_POLICIES, of: () => ({ retry: defined('it', retry()) }) });
   t.is(await guarded.deliver(EVENT, never()), FAILED);
   t.is(policy(1, 500).kind, 'retry');
 });
@@ -211,7 +211,7 @@ test('what is told of a policy in one state is always the same object', async (t
     onPolicy: (_event, use) => uses.set(use, (uses.get(use) ?? 0) + 1),
   });
   const policy = { timeout: defined('long', 60_000), circuitBreaker: defined('cb', breaker()) };
-  resiliency.use({ of: () => policy, loaded: [] });
+  resiliency.use({ ...NO_POLICIES, of: () => policy });
   const guarded = resiliency.inbound('pubsub', false).wrap(recipientOf(() => SUCCESS).recipient);
   for (let i = 0; i < 3; i++) await guarded.deliver(EVENT, never());
   t.deepEqual(
