@@ -111,17 +111,19 @@ function specsOf<K extends Kind>(entries: readonly Entry[], kind: K): Specs[K][]
   return entries.flatMap((one) => (one.kind === kind ? [one.spec as Specs[K]] : []));
 }
 
+/** Tells all of them at once, each with the first of its name. */
 function refuseDuplicates(components: readonly ComponentSpec[]): void {
   const existing = new Map<string, ComponentSpec>();
+  const faults: string[] = [];
   for (const one of components) {
     const other = existing.get(one.name);
-    if (other) {
-      throw new Error(
+    if (!other) existing.set(one.name, one);
+    else
+      faults.push(
         `duplicate definition of Component name ${componentLabel(one)} with existing ${componentLabel(other)}`,
       );
-    }
-    existing.set(one.name, one);
   }
+  if (faults.length > 0) throw new Error(faults.join('\n'));
 }
 
 /** A subscription replaces an earlier one of its name and stands in its own place. Without a name it replaces none. */

@@ -143,6 +143,35 @@ test('a component of a type that is none is fatal', async (t) => {
   );
 });
 
+for (const namespace of [undefined, 'here']) {
+  test(`each second component of a name is told before the exit, ${namespace ?? 'without a namespace'}`, async (t) => {
+    const component = (name: string, type: string, of?: string): object => ({
+      ...memory(name),
+      metadata: { name, ...(of !== undefined && { namespace: of }) },
+      spec: { type, version: 'v1' },
+    });
+    const documents = [
+      component('twin', 'state.in-memory', 'here'),
+      component('twin', 'pubsub.in-memory'),
+      component('twin', 'pubsub.redis', 'there'),
+      component('7', 'pubsub.in-memory'),
+      component('7', 'state.in-memory'),
+    ];
+    const env = namespace ? { NAMESPACE: namespace } : {};
+    const sidecar = await startSidecar(t, { resources: { 'a.yaml': documents }, env, ready: false });
+    t.is(await sidecar.exited, 1);
+    const duplicate = (name: string, type: string, other: string): string =>
+      `duplicate definition of Component name ${name} (${type}/v1) with existing ${name} (${other}/v1)`;
+    const all = [
+      duplicate('twin', 'pubsub.in-memory', 'state.in-memory'),
+      ...(namespace ? [] : [duplicate('twin', 'pubsub.redis', 'state.in-memory')]),
+      duplicate('7', 'state.in-memory', 'pubsub.in-memory'),
+    ];
+    const line = `Fatal error from runtime: failed to load components: ${all.join('\\n')}"`;
+    t.true(await until(() => sidecar.log().includes(line), 'it is logged'));
+  });
+}
+
 test('a Resiliency that is added and removed is in the metadata and out again', async (t) => {
   const sidecar = await startSidecar(t);
   const names = async (): Promise<string> =>

@@ -188,10 +188,12 @@ test('a namespace hides components of another one, but not subscriptions', async
 });
 
 test('two components of one name end the start', async (t) => {
-  const text = `${component('pubsub')}---\n${component('pubsub').replace('in-memory', 'redis')}`;
-  const error = await t.throwsAsync(loadText(t, text));
-  const duplicate =
-    'duplicate definition of Component name pubsub (pubsub.redis/v1) with existing pubsub (pubsub.in-memory/v1)';
+  const text = ['in-memory', 'redis', 'kafka'].map((type) => component('pubsub').replace('in-memory', type));
+  const error = await t.throwsAsync(loadText(t, text.join('---\n')));
+  const existing = 'with existing pubsub (pubsub.in-memory/v1)';
+  const duplicate = ['redis', 'kafka']
+    .map((type) => `duplicate definition of Component name pubsub (pubsub.${type}/v1) ${existing}`)
+    .join('\n');
   t.is(error?.message, `failed to load components: ${duplicate}`);
   t.is((error?.cause as Error).message, duplicate);
 });
