@@ -7,12 +7,13 @@ import type { Site } from '../site.ts';
 const MEBIBYTE = 2 ** 20;
 const TRIES = 3;
 
+/** The pauses are longer than the app needs to start again: a dead letter that is given up is parked for good. */
 const RETRIES = `apiVersion: dapr.io/v1alpha1
 kind: Resiliency
 metadata:
   name: soak
 spec:
-  policies: { retries: { few: { policy: constant, duration: 100ms, maxRetries: ${TRIES - 1} } } }
+  policies: { retries: { few: { policy: constant, duration: 4s, maxRetries: ${TRIES - 1} } } }
   targets: { components: { pubsub: { inbound: { retry: few } } } }
 `;
 
@@ -113,7 +114,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
       await until(async () => {
         if (!app.isRunning) await app.start();
         return site.ledger.timesOf(deadly.seq) > 0;
-      }, 'what ends the app reaches the dead-letter topic'); // prettier-ignore
+      }, 'what ends the app reaches the dead-letter topic', 60_000); // prettier-ignore
       site.expect(sidecar.isRunning, 'the sidecar runs');
       await site.flows('goes on after ms', 3000);
     },
