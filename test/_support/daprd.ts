@@ -11,18 +11,18 @@ import { until } from './until.ts';
 
 const ENTRY = new URL('../../src/daprd.ts', import.meta.url).pathname;
 
-/** A component file for `pubsub`. */
+/** A component file for `pubsub`. Its default of 5 s would be too little to open a file on a busy machine. */
 export function componentFile(
   type: string,
   settings: Readonly<Record<string, string>> = {},
-  initTimeout?: string,
+  initTimeout = '60s',
 ): string {
   const metadata = Object.entries(settings).map(
     ([name, value]) => `  - name: ${name}\n    value: ${JSON.stringify(value)}\n`,
   );
   return (
     `apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: pubsub\nspec:\n  type: ${type}\n  version: v1\n` +
-    (initTimeout === undefined ? '' : `  initTimeout: ${initTimeout}\n`) +
+    `  initTimeout: ${initTimeout}\n` +
     (metadata.length > 0 ? `  metadata:\n${metadata.join('')}` : '')
   );
 }

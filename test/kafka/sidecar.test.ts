@@ -126,10 +126,8 @@ test.serial('a component that cannot be is refused with everything that is wrong
 });
 
 test.serial('without a broker the sidecar ends after initTimeout', async (t) => {
-  const absent = component({ brokers: `127.0.0.1:${await freePort()}` }).replace(
-    '  version: v1',
-    '  version: v1\n  initTimeout: 1s',
-  );
+  const settings = { ...QUICK, brokers: `127.0.0.1:${await freePort()}` };
+  const absent = componentFile('pubsub.kafka', settings, '1s');
   await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': absent } }), {
     message: /kafka at .* cannot be reached, trying again: .*ECONNREFUSED[^]*init timeout for component pubsub/,
   });

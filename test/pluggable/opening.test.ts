@@ -59,7 +59,7 @@ for (const [name, type, settings, message] of [
     await start();
     await serveHealth(t, join(sockets, 'other.sock'));
     await leaveSocket(join(sockets, 'dead.sock'));
-    const error = await t.throwsAsync(launch({ resources: { 'pubsub.yaml': componentFile(type, settings) } }));
+    const error = await t.throwsAsync(launch({ resources: { 'pubsub.yaml': componentFile(type, settings, '5s') } }));
     t.regex(error?.message ?? '', message);
   });
 }

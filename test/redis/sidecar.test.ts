@@ -6,7 +6,7 @@ import { startHttpApp } from '../_support/http-app.ts';
 import { connectionsTo, DURABLE, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 
-const component = (address: string, more = ''): string => `
+const component = (address: string, more = 'initTimeout: 60s'): string => `
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
