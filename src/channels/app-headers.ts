@@ -34,7 +34,7 @@ const MAX_METADATA_BYTES = 7 * 1024;
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 
 const GRPC_NAME = /^[0-9a-z_.-]+$/;
-const GRPC_VALUE = /^[ -~]*$/;
+const PRINTABLE = /^[ -~]*$/;
 
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
@@ -44,16 +44,16 @@ export interface AppToken {
   readonly value: string;
 }
 
-/** The headers with the token. What others sent under its name would speak for the sidecar. */
-export function withToken(headers: readonly string[], { header, value }: AppToken): string[] {
-  const all = headers.filter((_, i) => headers[i - (i % 2)] !== header);
+/** The headers, with the token at their end. What others sent under its name would speak for the sidecar. */
+export function withToken(headers: string[], { header, value }: AppToken): string[] {
+  const all = headers.includes(header) ? headers.filter((_, i) => headers[i - (i % 2)] !== header) : headers;
   if (value !== '') all.push(header, value);
   return all;
 }
 
-/** Flat list of names and values. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
-export function headersOf(event: TopicEvent): string[] {
-  const headers = pubsubHeader(event);
+/** Adds what goes with an event. What cannot be a header, or has no room, is left out: it must not cost the delivery. */
+export function headersOf(event: TopicEvent, ...headers: string[]): string[] {
+  headers.push(...pubsubHeader(event));
   let room = MAX_METADATA_BYTES;
   const add = (header: readonly string[]): void => {
     const [name, value] = header;
@@ -77,6 +77,7 @@ export const pubsubHeader = ({ pubsubName }: TopicEvent): string[] => headerOf('
 
 /** Name and value as they go on the wire: UTF-8, one character a byte. Empty where the value cannot be a header's. */
 export function headerOf(name: string, value: string): string[] {
+  if (PRINTABLE.test(value)) return [name, value];
   return CONTROL.test(value) ? [] : [name, Buffer.from(value).toString('latin1')];
 }
 
@@ -93,7 +94,7 @@ function grpcOnly(headers: readonly string[]): string[] {
   const allowed: string[] = [];
   for (let i = 0; i < headers.length; i += 2) {
     const [name, value] = [headers[i] as string, headers[i + 1] as string];
-    if (GRPC_NAME.test(name) && GRPC_VALUE.test(value)) allowed.push(name, value);
+    if (GRPC_NAME.test(name) && PRINTABLE.test(value)) allowed.push(name, value);
   }
   return allowed;
 }

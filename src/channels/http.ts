@@ -49,6 +49,8 @@ export interface HttpChannelOptions {
 }
 
 const MAX_CONNECTIONS = 1024;
+/** Of every delivery. */
+const OWN = ['user-agent', 'dapr-pubsub'];
 
 export class HttpChannel implements AppChannel {
   private readonly options: HttpChannelOptions;
@@ -72,7 +74,7 @@ export class HttpChannel implements AppChannel {
   }
 
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
-    const headers = ['content-type', 'application/cloudevents+json', ...headersOf(event)];
+    const headers = headersOf(event, ...OWN, 'content-type', 'application/cloudevents+json');
     const reply = await this.post(event.path, event.body, headers, signal);
     return reply instanceof Error ? failure(reply) : answerOfHttp(reply.status, reply.body);
   }
@@ -81,14 +83,14 @@ export class HttpChannel implements AppChannel {
     const [first] = events;
     if (!first) return [];
     const ids = events.map(() => randomUUID());
-    const headers = ['content-type', 'application/json', ...pubsubHeader(first)];
+    const headers = [...OWN, 'content-type', 'application/json', ...pubsubHeader(first)];
     const reply = await this.post(first.path, bulkBody(events, ids), headers, signal);
     return reply instanceof Error ? ids.map(() => failure(reply)) : answersOfHttp(reply.status, reply.body, ids);
   }
 
   /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
   private async post(path: string, body: Uint8Array, own: string[], signal: AbortSignal): Promise<Reply | Error> {
-    const headers = ['user-agent', 'dapr-pubsub', ...withToken(own, this.options.token)];
+    const headers = withToken(own, this.options.token);
     try {
       return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
     } catch (error) {

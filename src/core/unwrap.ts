@@ -72,24 +72,26 @@ function binary(message: InboundMessage, pubsubName: string, topic: string): Eve
 
 /** `Date.parse` alone takes a bare number for a year, and whoever wrote one did not mean that the event is over. */
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+const QUOTE = 0x22;
 const READ = new Set(['id', 'expiration', 'traceid', 'traceparent', 'tracestate', 'baggage', 'dlreason']);
 
 function eventOf(body: Buffer, members: readonly Member[], metadata: Metadata, isMessage: boolean): Event {
-  const read: Record<string, string> = {};
-  for (const { key, from } of members) {
-    if (READ.has(key) && body[from] === 0x22) read[key] = stringAt(body, from);
-  }
-  const expiration = read['expiration'] ?? '';
-  const isDated = read['dlreason'] === undefined && RFC_3339.test(expiration);
-  const expiresAt = isDated ? Date.parse(expiration) : NaN;
+  const places: Record<string, number> = {};
+  for (const { key, from } of members) if (READ.has(key) && body[from] === QUOTE) places[key] = from;
+  const text = (key: string): string | undefined => {
+    const from = places[key];
+    return from === undefined ? undefined : stringAt(body, from);
+  };
+  const expiration = places['dlreason'] === undefined ? (text('expiration') ?? '') : '';
+  const expiresAt = RFC_3339.test(expiration) ? Date.parse(expiration) : NaN;
   return {
     body,
     members,
-    id: read['id'] ?? '',
+    id: text('id') ?? '',
     expiresAt: Number.isNaN(expiresAt) ? undefined : expiresAt,
-    traceparent: parentOf(read['traceparent'] ?? read['traceid'], metadata['traceparent']),
-    tracestate: read['tracestate'] || metadata['tracestate'] || '',
-    baggage: baggageOf(read['baggage']),
+    traceparent: parentOf(text('traceparent') ?? text('traceid'), metadata['traceparent']),
+    tracestate: text('tracestate') || metadata['tracestate'] || '',
+    baggage: baggageOf(text('baggage')),
     isMessage,
   };
 }
