@@ -146,7 +146,7 @@ export class Metrics {
   get onError(): ((error: SidecarError) => void) | undefined {
     if (!this.options.recordErrorCodes) return undefined;
     return ({ row: { tag, category } }) => {
-      this.errors.of({ app_id: this.options.appId, category, error_code: tag }).value++;
+      if (category !== '') this.errors.of({ app_id: this.options.appId, category, error_code: tag }).value++;
     };
   }
 

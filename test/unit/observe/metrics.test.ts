@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { Metrics } from '../../../src/observe/metrics.ts';
+import { SidecarError } from '../../../src/core/errors.ts';
 import { openMetrics, type MetricsSettings } from '../../../src/observe/metrics.ts';
 import { memoryLog } from '../config/_support.ts';
 
@@ -160,4 +161,14 @@ test('rules change what stands in a label of a metric; one that is no pattern is
       ),
   );
   t.is(log.lines.filter((line) => line.startsWith('warn')).length, 1);
+});
+
+test('errors that Dapr has no code for are not counted, others where that is asked for', async (t) => {
+  const metrics = await open({ recordErrorCodes: true });
+  for (const error of [new Error('a surprise'), new SidecarError('topic-empty', 'topic is empty')]) {
+    metrics.onError?.(SidecarError.from(error));
+  }
+  t.deepEqual(linesOf(metrics, 'dapr_error_code_total'), [
+    'dapr_error_code_total{app_id="app",category="pubsub",error_code="ERR_TOPIC_NAME_EMPTY"} 1',
+  ]);
 });
