@@ -136,7 +136,7 @@ test('an answer that is larger than a body may be is a failure', async (t) => {
     nth === 1 ? { status: 200, body: 'x'.repeat(5000) } : 200;
   const { app, daprd } = await delivered(t, '', reply, ['--max-body-size', '4Ki']);
   await until(() => app.received.length === 2, 'the event comes again');
-  t.true(daprd.log().includes('the answer of the app is too large'));
+  t.true(await until(() => daprd.log().includes('the answer of the app is too large'), 'it is logged'));
 });
 
 test('what an app answers to a call in pieces goes on as a whole', async (t) => {
