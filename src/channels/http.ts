@@ -1,8 +1,6 @@
 /** The app over HTTP. */
 
 import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
-import { H2CClient, Pool, type Dispatcher } from 'undici';
 import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
 import type { Log } from '../lib/log.ts';
@@ -13,6 +11,7 @@ import { pauseOf, type Retry } from '../core/retry-policy.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
 import type { Traffic } from '../core/traffic.ts';
 import { specsFromAppAnswer } from '../core/subscription-document.ts';
+import type { AppClient, AppRequest, Reply } from './app-client.ts';
 import {
   headerOf,
   headersOf,
@@ -23,7 +22,9 @@ import {
   type AppToken,
 } from './app-headers.ts';
 import { bulkBody } from './bulk-body.ts';
+import { HttpClient } from './http-client.ts';
 import { answerOfHttp, answersOfHttp } from './outcome.ts';
+import { UndiciClient } from './undici-client.ts';
 
 export interface HttpChannelOptions {
   readonly address: string;
@@ -48,28 +49,20 @@ export interface HttpChannelOptions {
   readonly log: Log;
 }
 
-const MAX_CONNECTIONS = 1024;
 /** Of every delivery. */
 const OWN = ['user-agent', 'dapr-pubsub'];
 
 export class HttpChannel implements AppChannel {
   private readonly options: HttpChannelOptions;
-  private readonly pool: Pool;
+  private readonly client: AppClient;
   private readonly slots: Semaphore;
   /** Request targets by route: there are as many as rules. */
   private readonly targets = new Map<string, string>();
 
   constructor(options: HttpChannelOptions) {
-    const { tls, address, port, maxConcurrency } = options;
-    const host = address.includes(':') ? `[${address}]` : address;
+    const { tls, http2, maxConcurrency } = options;
     this.options = options;
-    this.pool = new Pool(`${tls ? 'https' : 'http'}://${host}:${port}`, {
-      connections: MAX_CONNECTIONS,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: { rejectUnauthorized: false },
-      ...(options.http2 && { factory: (origin) => new H2CClient(origin, { headersTimeout: 0, bodyTimeout: 0 }) }),
-    });
+    this.client = tls || http2 ? new UndiciClient(options) : new HttpClient(options);
     this.slots = new Semaphore(maxConcurrency || Infinity);
   }
 
@@ -92,13 +85,13 @@ export class HttpChannel implements AppChannel {
   private async post(path: string, body: Uint8Array, own: string[], signal: AbortSignal): Promise<Reply | Error> {
     const headers = withToken(own, this.options.token);
     try {
-      return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers }, signal);
+      return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers, repeatable: true }, signal);
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
     }
   }
 
-  private async inTurn(request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Reply> {
+  private async inTurn(request: AppRequest, signal: AbortSignal): Promise<Reply> {
     const turn = this.slots.acquire();
     if (turn) await turn;
     try {
@@ -115,11 +108,10 @@ export class HttpChannel implements AppChannel {
     const path = escaped(call.query === '' ? target : `${target}?${call.query}`);
     const body = call.body.length > 0 ? call.body : null;
     try {
-      const method = call.verb as Dispatcher.HttpMethod;
-      const { status, headers: given, body: answer } = await this.inTurn({ method, path, body, headers }, signal);
-      const all = Object.entries(given).flatMap(([name, value]) => [value ?? []].flat().flatMap((one) => [name, one]));
-      const contentType = [given['content-type'] ?? ''].flat()[0] as string;
-      return { status, contentType, headers: passedOn(all), body: answer, typeUrl: '' };
+      const reply = await this.inTurn({ method: call.verb, path, body, headers }, signal);
+      const { status, headers: given, body: answer } = reply;
+      const contentType = given.find((_, i) => i % 2 === 1 && given[i - 1] === 'content-type') ?? '';
+      return { status, contentType, headers: passedOn(given), body: answer, typeUrl: '' };
     } catch (error) {
       throw invokeFailed(call.id, `error invoking app channel: ${messageOf(error)}`, error);
     }
@@ -151,12 +143,12 @@ export class HttpChannel implements AppChannel {
   }
 
   async probe(signal: AbortSignal): Promise<void> {
-    const { status } = await this.exchange({ method: 'GET', path: this.options.healthPath }, signal);
+    const { status } = await this.exchange({ method: 'GET', path: this.options.healthPath, headers: [] }, signal);
     if (status < 200 || status > 299) throw new Error(`Health check failed with status code: ${status}`);
   }
 
   async close(): Promise<void> {
-    await this.pool.destroy();
+    await this.client.close();
   }
 
   /** Asks the app at start, on a connection of its own; only a failing connection is tried again. */
@@ -180,23 +172,31 @@ export class HttpChannel implements AppChannel {
     return target;
   }
 
-  private exchange(request: Dispatcher.DispatchOptions, signal: AbortSignal): Promise<Reply> {
+  private exchange(request: AppRequest, signal: AbortSignal): Promise<Reply> {
+    const sent = this.client.request(request, signal);
     const tell = this.teller(request);
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason);
-      this.pool.dispatch(request, new Exchange(signal, this.options.maxBodyBytes, { resolve, reject, tell }));
-    });
+    if (!tell) return sent;
+    return sent.then(
+      (reply) => {
+        tell(reply.status, reply.body.length);
+        return reply;
+      },
+      (error: unknown) => {
+        tell(NO_ANSWER, 0);
+        throw error;
+      },
+    );
   }
 
   /** Tells who counts of the end of a request that begins now. */
-  private teller({ method, path, body }: Dispatcher.DispatchOptions): Tell | undefined {
+  private teller({ method, path, body }: AppRequest): Tell | undefined {
     const { traffic, healthPath } = this.options;
     if (!traffic) return undefined;
     const started = performance.now();
     return (status, received) => {
       const ms = performance.now() - started;
       if (method === 'GET' && path === healthPath) return traffic.httpProbed(status, ms);
-      const sent = body instanceof Uint8Array ? body.length : 0;
+      const sent = body?.length ?? 0;
       traffic.httpCalled({ method, path: withoutQuery(path), status, received, sent, ms });
     };
   }
@@ -212,72 +212,6 @@ type Tell = (status: number, received: number) => void;
 
 /** As Dapr counts it. */
 const NO_ANSWER = 500;
-
-interface Ends {
-  readonly resolve: (reply: Reply) => void;
-  readonly reject: (error: Error) => void;
-  readonly tell: Tell | undefined;
-}
-
-interface Reply {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-}
-
-const EMPTY = Buffer.alloc(0);
-
-/** One request's handler: collects the reply. Leaner than the client's promises, which cost more than the request. */
-class Exchange implements Dispatcher.DispatchHandler {
-  private readonly signal: AbortSignal;
-  private readonly limit: number;
-  private readonly ends: Ends;
-  private status = 0;
-  private headers: IncomingHttpHeaders = {};
-  private size = 0;
-  private chunks: Buffer[] | undefined;
-  private abort: (() => void) | undefined;
-
-  constructor(signal: AbortSignal, limit: number, ends: Ends) {
-    this.signal = signal;
-    this.limit = limit;
-    this.ends = ends;
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.abort = () => controller.abort(this.signal.reason as Error);
-    if (this.signal.aborted) this.abort();
-    else this.signal.addEventListener('abort', this.abort, { once: true });
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    this.status = status;
-    this.headers = headers;
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.size += chunk.length;
-    if (this.limit > 0 && this.size > this.limit) controller.abort(new Error('the answer of the app is too large'));
-    else (this.chunks ??= []).push(chunk);
-  }
-
-  onResponseEnd(): void {
-    this.done();
-    const { status, headers, chunks } = this;
-    this.ends.tell?.(status, this.size);
-    this.ends.resolve({ status, headers, body: chunks === undefined ? EMPTY : Buffer.concat(chunks, this.size) });
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.done();
-    this.ends.tell?.(NO_ANSWER, this.size);
-    this.ends.reject(error);
-  }
-
-  private done(): void {
-    if (this.abort) this.signal.removeEventListener('abort', this.abort);
-  }
-}
 
 /** The route as a request target: cleaned, with its leading slash, its query kept. */
 function pathOf(route: string): string {
