@@ -216,8 +216,8 @@ async function openChannel({ options, traffic, initRetry, log }: AppContext): Pr
       idleMs: options.environment.grpcIdleMs,
     });
   }
-  const { HttpChannel } = await import('./channels/http.ts');
-  return new HttpChannel({
+  const { openHttpChannel } = await import('./channels/http.ts');
+  return openHttpChannel({
     ...common,
     http2: protocol === 'h2c',
     appId: options.appId,

@@ -24,7 +24,6 @@ import {
 import { bulkBody } from './bulk-body.ts';
 import { HttpClient } from './http-client.ts';
 import { answerOfHttp, answersOfHttp } from './outcome.ts';
-import { UndiciClient } from './undici-client.ts';
 
 export interface HttpChannelOptions {
   readonly address: string;
@@ -59,11 +58,10 @@ export class HttpChannel implements AppChannel {
   /** Request targets by route: there are as many as rules. */
   private readonly targets = new Map<string, string>();
 
-  constructor(options: HttpChannelOptions) {
-    const { tls, http2, maxConcurrency } = options;
+  constructor(options: HttpChannelOptions, client: AppClient) {
     this.options = options;
-    this.client = tls || http2 ? new UndiciClient(options) : new HttpClient(options);
-    this.slots = new Semaphore(maxConcurrency || Infinity);
+    this.client = client;
+    this.slots = new Semaphore(options.maxConcurrency || Infinity);
   }
 
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
@@ -200,6 +198,13 @@ export class HttpChannel implements AppChannel {
       traffic.httpCalled({ method, path: withoutQuery(path), status, received, sent, ms });
     };
   }
+}
+
+/** A channel over the leanest client for what the app speaks. */
+export async function openHttpChannel(options: HttpChannelOptions): Promise<HttpChannel> {
+  if (!options.tls && !options.http2) return new HttpChannel(options, new HttpClient(options));
+  const { UndiciClient } = await import('./undici-client.ts');
+  return new HttpChannel(options, new UndiciClient(options));
 }
 
 const failure = (error: Error): Answer => ({

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test from 'ava';
-import { HttpChannel } from '../../../src/channels/http.ts';
+import { openHttpChannel } from '../../../src/channels/http.ts';
 import { INIT_RETRY } from '../../../src/core/retry-policy.ts';
 import { until } from '../../_support/until.ts';
 import { memoryLog } from '../config/_support.ts';
@@ -19,7 +19,7 @@ test('no more than 1024 connections are opened to an app; what is more waits its
   });
   server.on('connection', () => connections++);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const channel = new HttpChannel({
+  const channel = await openHttpChannel({
     address: '127.0.0.1',
     port: (server.address() as AddressInfo).port,
     tls: false,
