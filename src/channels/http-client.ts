@@ -3,21 +3,11 @@
  * The general client costs 28 us of processor time for each delivery, this one 17 (docs/decisions/0013).
  */
 
-import { connect, type Socket } from 'node:net';
 import type { AppClient, AppRequest, Reply } from './app-client.ts';
-import { ResponseReader } from './http-response.ts';
+import { HttpConnection, type Job } from './http-connection.ts';
 
 const MAX_CONNECTIONS = 1024;
-const CONNECT_TIMEOUT_MS = 10_000;
-/** A connection rests so long, less where its server says so: servers close theirs after 5 s, and what is sent then is lost. */
-const KEEP_ALIVE_MS = 4_000;
-const KEEP_ALIVE_MARGIN_MS = 1_000;
 const SWEEP_MS = 500;
-/** A server that closes a connection which rested less did not do so because it rested. */
-const TIRED_MS = 900;
-/** Read into by one connection at a time, and done with before the next. */
-const shared = Buffer.allocUnsafeSlow(64 * 1024);
-const UNSAFE = /[\0\r\n]/;
 
 export interface HttpClientOptions {
   readonly address: string;
@@ -26,20 +16,12 @@ export interface HttpClientOptions {
   readonly maxBodyBytes: number;
 }
 
-/** A request with who waits for its answer. */
-interface Job {
-  readonly request: AppRequest;
-  readonly signal: AbortSignal;
-  readonly resolve: (reply: Reply) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class HttpClient implements AppClient {
   private readonly options: HttpClientOptions;
   private readonly host: string;
-  private readonly connections = new Set<Connection>();
+  private readonly connections = new Set<HttpConnection>();
   /** The one that was used last at the end. */
-  private readonly idle: Connection[] = [];
+  private readonly idle: HttpConnection[] = [];
   private readonly waiting: Job[] = [];
   private sweeping: NodeJS.Timeout | undefined;
   private closed = false;
@@ -73,7 +55,7 @@ export class HttpClient implements AppClient {
   private open(job: Job): void {
     const { address, port, maxBodyBytes } = this.options;
     const socket = { host: address, port };
-    const connection: Connection = new Connection(socket, this.host, maxBodyBytes, {
+    const connection: HttpConnection = new HttpConnection(socket, this.host, maxBodyBytes, {
       onFree: () => this.reuse(connection),
       onClose: () => this.forget(connection),
       onTired: (again) => this.open(again),
@@ -82,14 +64,14 @@ export class HttpClient implements AppClient {
     connection.run(job);
   }
 
-  private reuse(connection: Connection): void {
+  private reuse(connection: HttpConnection): void {
     const next = this.nextJob();
     if (next) return connection.run(next);
     this.idle.push(connection);
     this.sweeping ??= setTimeout(() => this.sweep(), SWEEP_MS).unref();
   }
 
-  private forget(connection: Connection): void {
+  private forget(connection: HttpConnection): void {
     if (!this.connections.delete(connection)) return;
     const at = this.idle.indexOf(connection);
     if (at >= 0) this.idle.splice(at, 1);
@@ -112,144 +94,3 @@ export class HttpClient implements AppClient {
     this.sweeping = this.idle.length > 0 ? setTimeout(() => this.sweep(), SWEEP_MS).unref() : undefined;
   }
 }
-
-/** One connection, one request at a time. */
-class Connection {
-  /** In milliseconds of `performance.now()`. */
-  restsUntil = 0;
-  private readonly socket: Socket;
-  private readonly host: string;
-  private readonly maxBodyBytes: number;
-  private readonly events: {
-    readonly onFree: () => void;
-    /** Nothing may be sent on it any more. */
-    readonly onClose: () => void;
-    /** It was closed instead of an answer, because it had rested: the request may be sent again. */
-    readonly onTired: (job: Job) => void;
-  };
-  private readonly onAbort = (): void => this.destroy(this.job?.signal.reason as Error);
-  private connecting: NodeJS.Timeout | undefined;
-  private job: Job | undefined;
-  private response: ResponseReader | undefined;
-  /** Since when it rests. */
-  private freeAt: number | undefined;
-  private isTired = false;
-
-  constructor(
-    where: { readonly host: string; readonly port: number },
-    host: string,
-    maxBodyBytes: number,
-    events: Connection['events'],
-  ) {
-    this.host = host;
-    this.maxBodyBytes = maxBodyBytes;
-    this.events = events;
-    const onread = { buffer: shared, callback: (size: number) => this.onBytes(shared.subarray(0, size)) };
-    this.socket = connect({ ...where, noDelay: true, onread });
-    const late = (): void => this.destroy(new Error(`no connection to ${host} within ${CONNECT_TIMEOUT_MS / 1000} s`));
-    this.connecting = setTimeout(late, CONNECT_TIMEOUT_MS);
-    this.socket.once('connect', () => clearTimeout(this.connecting));
-    this.socket.once('end', () => this.onEnd());
-    this.socket.on('error', (error) => this.fail(error));
-    this.socket.once('close', () => {
-      clearTimeout(this.connecting);
-      this.fail(new Error('other side closed'));
-      events.onClose();
-    });
-  }
-
-  run(job: Job): void {
-    const { request, signal } = job;
-    this.job = job;
-    this.isTired = this.freeAt !== undefined && performance.now() - this.freeAt > TIRED_MS;
-    this.response = new ResponseReader(this.maxBodyBytes, request.method === 'HEAD');
-    signal.addEventListener('abort', this.onAbort, { once: true });
-    try {
-      this.socket.write(written(request, this.host));
-    } catch (error) {
-      this.settle()?.reject(error as Error);
-      this.destroy();
-    }
-  }
-
-  /** Ends the connection; a request that it carries fails with `error`. */
-  destroy(error?: Error): void {
-    if (error) this.fail(error);
-    this.socket.destroy();
-  }
-
-  private onBytes(bytes: Buffer): boolean {
-    const { response } = this;
-    if (!response) {
-      this.socket.destroy(); // nothing was asked
-      return true;
-    }
-    this.isTired = false;
-    try {
-      const left = response.push(bytes);
-      if (response.isDone) this.finish(response, left > 0);
-    } catch (error) {
-      this.destroy(error as Error);
-    }
-    return true;
-  }
-
-  private onEnd(): void {
-    const { response } = this;
-    this.events.onClose();
-    if (!response) return;
-    try {
-      response.finish();
-      this.finish(response, false);
-    } catch (error) {
-      this.fail(error as Error);
-    }
-  }
-
-  private finish(response: ResponseReader, tooMuch: boolean): void {
-    const { status, headers, content: body } = response;
-    const job = this.settle();
-    const keeps = response.keepsAlive && !tooMuch && !job?.request.reset && this.socket.writableLength === 0;
-    job?.resolve({ status, headers, body });
-    if (!keeps) return void this.socket.destroy();
-    const given = (response.keepsAliveMs ?? Infinity) - KEEP_ALIVE_MARGIN_MS;
-    if (given <= 0) return void this.socket.destroy();
-    this.freeAt = performance.now();
-    this.restsUntil = this.freeAt + Math.min(KEEP_ALIVE_MS, given);
-    this.events.onFree();
-  }
-
-  private fail(error: Error): void {
-    const job = this.settle();
-    if (job && this.isTired && job.request.repeatable && !job.signal.aborted) this.events.onTired(job);
-    else job?.reject(error);
-  }
-
-  /** The job, which the connection is done with. */
-  private settle(): Job | undefined {
-    const { job } = this;
-    job?.signal.removeEventListener('abort', this.onAbort);
-    this.job = undefined;
-    this.response = undefined;
-    return job;
-  }
-}
-
-/** The request as bytes. Throws where something in it would be more than one header. */
-function written({ method, path, headers, body, reset }: AppRequest, host: string): Buffer {
-  let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: ${reset ? 'close' : 'keep-alive'}\r\n`;
-  for (let i = 0; i < headers.length; i += 2) {
-    const [name, value] = [headers[i] as string, headers[i + 1] as string];
-    if (UNSAFE.test(name) || UNSAFE.test(value)) throw new Error(`the header ${JSON.stringify(name)} cannot be sent`);
-    head += `${name}: ${value}\r\n`;
-  }
-  const length = body?.length ?? 0;
-  head += length > 0 || WITH_BODY.has(method) ? `content-length: ${length}\r\n\r\n` : '\r\n';
-  const bytes = Buffer.allocUnsafe(head.length + length);
-  bytes.write(head, 'latin1');
-  if (body) bytes.set(body, head.length);
-  return bytes;
-}
-
-/** Methods of which a request without a body says so. */
-const WITH_BODY = new Set(['POST', 'PUT', 'PATCH']);
