@@ -55,7 +55,6 @@ export class ServerCall {
     this.headers = headers;
     this.path = headers[':path'] ?? '';
     this.maxMessageBytes = maxMessageBytes;
-    stream.on('error', () => undefined); // it closes, too
     stream.once('close', () => this.close());
     const timeout = headers['grpc-timeout'];
     this.deadline = timeout === undefined ? undefined : this.endAfter(String(timeout));

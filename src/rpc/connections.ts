@@ -71,6 +71,7 @@ export class Connections {
     session.on('stream', (stream, headers) => {
       calls++;
       idlePings = 0;
+      stream.on('error', () => undefined); // it closes, too
       stream.once('close', () => calls--);
       onStream(stream, headers);
     });

@@ -1,6 +1,6 @@
 /** What clients other than the usual ones may send: single frames, written with node:http2 and node:net. */
 
-import { connect, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { deflateSync, gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
@@ -134,10 +134,21 @@ test('what is no request is refused, and the connection goes on', async (t) => {
     t.is((await call(connection, 'PublishEvent', pieces, headers)).trailers['grpc-status'], code, name);
   }
   t.is((await call(connection, '/x.Y/Z', [prefixed(Buffer.alloc(0))])).trailers['grpc-status'], '12');
-  t.like((await call(connection, 'PublishEvent', [], { 'content-type': 'text/plain' })).headers as object, {
-    ':status': 415,
-  });
+  for (const type of ['text/plain', 'application/grpc-web', 'application/grpc-web+proto', 'application/grpcx']) {
+    const { headers } = await call(connection, 'PublishEvent', [prefixed(event('t'))], { 'content-type': type });
+    t.is(headers[':status'], 415, type);
+  }
   t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+});
+
+test('what is no call may be reset with an error: it is none of the sidecar', async (t) => {
+  const { daprd, connection } = await stage(t);
+  const reset = connection.request({ ':method': 'POST', ':path': '/', 'content-type': 'text/plain' });
+  reset.on('error', () => undefined);
+  reset.close(constants.NGHTTP2_INTERNAL_ERROR);
+  await new Promise((resolve) => reset.once('close', resolve));
+  t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+  t.notRegex(daprd.log(), /unexpected error/);
 });
 
 test('a call has room for many and long headers, up to what --read-buffer-size allows', async (t) => {
