@@ -114,6 +114,16 @@ export class ServerCall {
     this.stream.respond({ ...HEADERS, ...more }, WAIT_FOR_TRAILERS);
   }
 
+  /** Whether what was written waits for the client to read. */
+  get isBehind(): boolean {
+    return this.stream.writableNeedDrain;
+  }
+
+  /** Calls back each time the client, who was behind, has read all. */
+  onDrain(listener: () => void): void {
+    this.stream.on('drain', listener);
+  }
+
   /** Sends a message; nothing happens where nobody is there any more. */
   write(message: Uint8Array): void {
     if (this.ended) return;
