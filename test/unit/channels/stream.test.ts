@@ -97,3 +97,17 @@ test('what was given up before the stream was live is not sent', async (t) => {
   t.is((await stream.deliver(event('1'), AbortSignal.abort())).kind, 'retry');
   t.deepEqual(sent, []);
 });
+
+test('an answer finds its event also where the id is no well-formed text, or was written twice', async (t) => {
+  const { stream } = recipient();
+  for (const [body, id] of [
+    ['{"id":"\\ud800"}', '\ufffd'],
+    ['{"id":"a","id":"b"}', 'b'],
+    ['{"id":"a","id":1}', ''],
+  ] as const) {
+    const answer = stream.deliver(eventOf({ body }), NEVER);
+    await Promise.resolve();
+    t.true(stream.processed(id, { status: 0 }), body);
+    t.is((await answer).kind, 'success');
+  }
+});
