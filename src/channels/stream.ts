@@ -28,20 +28,39 @@ export interface StreamOptions {
   readonly maxMessageBytes: number;
 }
 
+/** The way to the client. */
+export interface StreamClient {
+  /** Whether what was written waits for the client to read. */
+  readonly isBehind: boolean;
+  write(message: Uint8Array): void;
+  /** Calls back each time the client, who was behind, has read all. */
+  onDrain(listener: () => void): void;
+}
+
 export class StreamRecipient implements Recipient {
-  private readonly send: (message: Uint8Array) => void;
+  private readonly client: StreamClient;
   private readonly options: StreamOptions;
   /**
    * Those that wait, by id. Of one id only the first is with the client: an answer names nothing but the id, so that of
    * two at once one could be settled by what was said of the other.
    */
   private readonly waiting = new Map<string, Waiting[]>();
+  /**
+   * Those that go out when the client has read what it is behind with. Were they written at once, each redelivery of an
+   * event that is given up would add to what piles up for a client that never reads.
+   */
+  private readonly unsent = new Set<Waiting>();
   private readonly live = Promise.withResolvers<void>();
   private closed = false;
 
-  constructor(send: (message: Uint8Array) => void, options: StreamOptions) {
-    this.send = send;
+  constructor(client: StreamClient, options: StreamOptions) {
+    this.client = client;
     this.options = options;
+    client.onDrain(() => {
+      const all = [...this.unsent];
+      this.unsent.clear();
+      for (const { message } of all) client.write(message);
+    });
   }
 
   /** Nothing is sent before. */
@@ -52,6 +71,7 @@ export class StreamRecipient implements Recipient {
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
     await this.live.promise;
     if (this.closed) return CLOSED;
+    if (signal.aborted) return GIVEN_UP;
     const { unknownData: unknown, maxMessageBytes } = this.options;
     const message = encode(streamedEvent, { event, path: PATH, unknown });
     if (maxMessageBytes > 0 && message.length > maxMessageBytes) return TOO_LONG;
@@ -69,7 +89,7 @@ export class StreamRecipient implements Recipient {
       const others = this.waiting.get(id);
       if (others) return void others.push(one);
       this.waiting.set(id, [one]);
-      this.send(message);
+      this.send(one);
     });
   }
 
@@ -97,9 +117,15 @@ export class StreamRecipient implements Recipient {
     const place = all.indexOf(one);
     if (place < 0) return;
     all.splice(place, 1);
+    this.unsent.delete(one);
     const [next] = all;
     if (!next) this.waiting.delete(id);
-    else if (place === 0 && !this.closed) this.send(next.message);
+    else if (place === 0 && !this.closed) this.send(next);
     one.finish(answer);
+  }
+
+  private send(one: Waiting): void {
+    if (this.client.isBehind) this.unsent.add(one);
+    else this.client.write(one.message);
   }
 }

@@ -90,10 +90,10 @@ export const eventBatch = {
   },
 };
 
-/** The event's id; empty where it has none. */
+/** The event's id as its message has it; empty where it has none. */
 export function idOf({ body, members }: TopicEvent): string {
   const id = members.findLast(({ key }) => key === 'id');
-  return id && isString(asBuffer(body), id) ? stringAt(body, id.from) : '';
+  return id && isString(asBuffer(body), id) ? stringAt(body, id.from).toWellFormed() : '';
 }
 
 function writeEvent(
@@ -104,19 +104,17 @@ function writeEvent(
 ): BinaryWriter {
   const body = asBuffer(bytes);
   const isText = isUtf8(body);
-  const data = new Map<string, Member>();
-  let contentType = '';
-  for (const member of members) {
-    const field = ATTRIBUTES.get(member.key);
-    if (field !== undefined && isString(body, member)) writer.uint32(field).bytes(textOf(body, member, isText));
-    else if (DATA.has(member.key)) data.set(member.key, member);
-    if (member.key === 'datacontenttype') contentType = isString(body, member) ? stringAt(body, member.from) : '';
+  const known = new Map<string, Member>(); // of a name that comes again the last counts
+  for (const member of members) if (!isExtension(member)) known.set(member.key, member);
+  for (const [key, field] of ATTRIBUTES) {
+    const member = known.get(key);
+    if (member && isString(body, member)) writer.uint32(field).bytes(textOf(body, member, isText));
   }
-  const content = dataOf(body, data, contentType, unknown);
+  const content = dataOf(body, known, unknown);
   if (content.length > 0) writer.uint32(fields.data).bytes(content);
   writer.uint32(fields.extensions).fork();
   for (const member of members) {
-    if (!ATTRIBUTES.has(member.key) && !DATA.has(member.key)) writeExtension(body, member, isText, writer);
+    if (isExtension(member)) writeExtension(body, member, isText, writer);
   }
   for (const [key, value] of missingTrace(members, metadata)) {
     writer.uint32(FIELDS).fork().uint32(KEY).string(key).uint32(VALUE).fork();
@@ -140,6 +138,8 @@ function missingTrace(members: readonly Member[], metadata: TopicEvent['metadata
   fillTrace(known, metadata);
   return Object.entries(known).filter((entry): entry is [string, string] => entry[1] !== undefined);
 }
+
+const isExtension = ({ key }: Member): boolean => !ATTRIBUTES.has(key) && !DATA.has(key);
 
 const isString = (body: Buffer, { from }: Member): boolean => body[from] === QUOTE;
 
@@ -168,12 +168,13 @@ function nests(value: unknown, levels: number): boolean {
   return levels === 0 || Object.values(value).some((one) => nests(one, levels - 1));
 }
 
-function dataOf(body: Buffer, members: ReadonlyMap<string, Member>, contentType: string, unknown: UnknownData): Buffer {
+function dataOf(body: Buffer, members: ReadonlyMap<string, Member>, unknown: UnknownData): Buffer {
   const base64 = valueOf(body, members.get('data_base64'));
   if (typeof base64 === 'string') return Buffer.from(base64, 'base64');
   const data = members.get('data');
   if (!data || (body[data.from] as number) === 0x6e) return EMPTY; // null
-  const type = mediaType(contentType);
+  const contentType = valueOf(body, members.get('datacontenttype'));
+  const type = mediaType(typeof contentType === 'string' ? contentType : '');
   const json = body.subarray(data.from, data.to);
   if (type === 'application/json' || type === 'application/cloudevents+json') return json;
   const isText = type.startsWith('text/') || type === 'application/xml';

@@ -60,6 +60,8 @@ export interface Codec<Request, Response> {
 }
 
 const OK: CallStatus = { code: GrpcCode.OK, details: '' };
+const NO_MESSAGE: CallStatus = { code: GrpcCode.INTERNAL, details: 'the request has no message' };
+const TWO_MESSAGES: CallStatus = { code: GrpcCode.INTERNAL, details: 'the request has more than one message' };
 
 /** A call that ended. */
 export interface AnsweredCall extends GrpcExchange {
@@ -96,16 +98,16 @@ export class CallGate {
     method: (request: Request, context: CallContext) => Promise<Response>,
   ): Serve {
     return (call) => {
-      let asked = false;
+      let request: Request | undefined;
       call.read({
         message: (bytes) => {
-          if (asked) return;
-          asked = true;
+          if (request !== undefined) return call.end(TWO_MESSAGES);
           this.options.onMessage?.(call.path, 'received', bytes.length);
-          this.run(call, decode(bytes), async (request, context) => encode(await method(request, context)));
+          request = decode(bytes);
         },
         end: () => {
-          if (!asked) call.end({ code: GrpcCode.INTERNAL, details: 'the request has no message' });
+          if (request === undefined) return call.end(NO_MESSAGE);
+          this.run(call, request, async (asked, context) => encode(await method(asked, context)));
         },
       });
     };

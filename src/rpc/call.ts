@@ -32,6 +32,9 @@ const INFLATE = new Map([
   ['gzip', promisify(gunzip)],
   ['deflate', promisify(inflate)],
 ]);
+/** What a client whose encoding is not read is told. */
+const IDENTITY = 'identity';
+const ENCODINGS = { 'grpc-accept-encoding': [IDENTITY, ...INFLATE.keys()].join(',') };
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -55,7 +58,6 @@ export class ServerCall {
     this.headers = headers;
     this.path = headers[':path'] ?? '';
     this.maxMessageBytes = maxMessageBytes;
-    stream.on('error', () => undefined); // it closes, too
     stream.once('close', () => this.close());
     const timeout = headers['grpc-timeout'];
     this.deadline = timeout === undefined ? undefined : this.endAfter(String(timeout));
@@ -82,7 +84,9 @@ export class ServerCall {
     const messages = new MessageReader(this.maxMessageBytes, (bytes, compressed) => {
       if (!compressed && !this.inflating) return this.hand(bytes, reader);
       const before = this.inflating ?? Promise.resolve();
-      this.inflating = before.then(async () => this.hand(compressed ? await this.inflate(bytes) : bytes, reader));
+      this.inflating = before.then(async () => {
+        if (!this.ended) this.hand(compressed ? await this.inflate(bytes) : bytes, reader);
+      });
       this.inflating.catch((error: unknown) => this.fail(error));
     });
     this.stream.on('data', (piece: Buffer) => {
@@ -106,8 +110,18 @@ export class ServerCall {
 
   /** Sends the headers, before any message; `more` of them. */
   sendHeaders(more: OutgoingHttpHeaders = {}): void {
-    if (this.ended || this.stream.destroyed || this.stream.headersSent) return;
+    if (this.ended || this.stream.destroyed || this.stream.closed || this.stream.headersSent) return;
     this.stream.respond({ ...HEADERS, ...more }, WAIT_FOR_TRAILERS);
+  }
+
+  /** Whether what was written waits for the client to read. */
+  get isBehind(): boolean {
+    return this.stream.writableNeedDrain;
+  }
+
+  /** Calls back each time the client, who was behind, has read all. */
+  onDrain(listener: () => void): void {
+    this.stream.on('drain', listener);
   }
 
   /** Sends a message; nothing happens where nobody is there any more. */
@@ -155,7 +169,8 @@ export class ServerCall {
   }
 
   private async inflate(bytes: Buffer): Promise<Buffer> {
-    const encoding = this.header('grpc-encoding') ?? 'identity';
+    const encoding = this.header('grpc-encoding') ?? IDENTITY;
+    if (encoding === IDENTITY) throw new Error('a message is compressed in no encoding');
     const inflateBytes = INFLATE.get(encoding);
     if (!inflateBytes) throw new UnknownEncoding(`messages in the encoding "${encoding}" are not read`);
     const max = this.maxMessageBytes;
@@ -165,8 +180,8 @@ export class ServerCall {
   private fail(error: unknown): void {
     const { code = undefined } = error as { code?: string };
     const tooLong = error instanceof MessageTooLong || code === 'ERR_BUFFER_TOO_LARGE';
-    const unknown = error instanceof UnknownEncoding ? GrpcCode.UNIMPLEMENTED : GrpcCode.INTERNAL;
-    this.abandon(tooLong ? GrpcCode.RESOURCE_EXHAUSTED : unknown, messageOf(error));
+    if (error instanceof UnknownEncoding) this.abandon(GrpcCode.UNIMPLEMENTED, error.message, ENCODINGS);
+    else this.abandon(tooLong ? GrpcCode.RESOURCE_EXHAUSTED : GrpcCode.INTERNAL, messageOf(error));
   }
 
   private endAfter(timeout: string): NodeJS.Timeout | undefined {
@@ -180,9 +195,9 @@ export class ServerCall {
   }
 
   /** Ends the call for a reason that its method does not know. */
-  private abandon(code: number, details: string): void {
+  private abandon(code: number, details: string, trailers: CallStatus['trailers'] = {}): void {
     const gone = this.onGone;
-    this.end({ code, details });
+    this.end({ code, details, trailers });
     for (const listener of gone) listener();
   }
 
@@ -202,6 +217,13 @@ export class ServerCall {
 
 class UnknownEncoding extends Error {}
 
+/** Clients take 8 KiB of trailers in all; some end the connection, with every call on it, when there is more. */
+const MAX_MESSAGE_CHARACTERS = 500;
+
+/** What a status may say: it often repeats what the client sent. */
+export const shortened = (message: string): string =>
+  message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed()}...` : message;
+
 /** gRPC escapes what is not printable ASCII. */
 const escaped = (text: string): string =>
-  text.toWellFormed().replace(NOT_PRINTABLE, (character) => encodeURIComponent(character));
+  shortened(text.toWellFormed()).replace(NOT_PRINTABLE, (character) => encodeURIComponent(character));

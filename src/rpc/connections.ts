@@ -7,7 +7,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo, ListenOptions } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 
 /** As in Dapr: a connection that does not answer a ping is given up, one without calls closed. */
 const PING_INTERVAL_MS = 10_000;
@@ -24,7 +24,7 @@ export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders)
 
 export class Connections {
   private readonly server: Http2Server;
-  private readonly sessions = new Set<ServerHttp2Session>();
+  private readonly open = new Map<ServerHttp2Session, Socket>();
 
   constructor(onStream: OnStream, maxHeaderBytes: number) {
     this.server = createServer({
@@ -36,7 +36,9 @@ export class Connections {
         maxHeaderListSize: maxHeaderBytes,
       },
     } as Parameters<typeof createServer>[0]);
-    this.server.on('session', (session) => this.keep(session, onStream));
+    let arrived: Socket; // a session hides its socket; it is made within the event of the connection
+    this.server.prependListener('connection', (socket: Socket) => (arrived = socket));
+    this.server.on('session', (session) => this.keep(session, arrived, onStream));
     this.server.on('sessionError', () => undefined); // what is no HTTP/2 is closed
   }
 
@@ -53,36 +55,40 @@ export class Connections {
   /** Refuses what is new; resolves when every call has ended. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    for (const session of this.sessions) session.close();
+    for (const session of this.open.keys()) session.close();
     await closed;
   }
 
-  /** Ends every connection. */
+  /**
+   * Ends every connection, by its socket: to clients a call that went with its connection is UNAVAILABLE, and they try it
+   * again. A session would reset each call without an error, which is INTERNAL to them.
+   */
   destroy(): void {
-    for (const session of this.sessions) session.destroy();
+    for (const socket of this.open.values()) socket.destroy();
   }
 
-  private keep(session: ServerHttp2Session, onStream: OnStream): void {
+  private keep(session: ServerHttp2Session, socket: Socket, onStream: OnStream): void {
     let calls = 0;
     let idlePings = 0;
-    this.sessions.add(session);
+    this.open.set(session, socket);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.on('error', () => undefined); // its streams hear of it
     session.on('stream', (stream, headers) => {
       calls++;
       idlePings = 0;
+      stream.on('error', () => undefined); // it closes, too
       stream.once('close', () => calls--);
       onStream(stream, headers);
     });
     const pinging = setInterval(() => {
       if (calls === 0 && ++idlePings >= IDLE_PINGS) return void session.close();
       if (session.destroyed) return;
-      const lost = setTimeout(() => session.destroy(), PING_TIMEOUT_MS).unref();
+      const lost = setTimeout(() => socket.destroy(), PING_TIMEOUT_MS).unref();
       session.ping(() => clearTimeout(lost));
     }, PING_INTERVAL_MS).unref();
     session.once('close', () => {
       clearInterval(pinging);
-      this.sessions.delete(session);
+      this.open.delete(session);
     });
   }
 }

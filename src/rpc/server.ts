@@ -30,6 +30,8 @@ export interface GrpcServerOptions extends CallGateOptions {
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
 const LAST_WORDS_MS = 200;
 const MAX_INTERNAL_HEADER_BYTES = 64 * 1024;
+/** With the name of an encoding or without. That of gRPC-Web begins the same way, and is framed otherwise. */
+const CONTENT_TYPE = /^application\/grpc(?:$|[+;])/;
 export interface GrpcServer {
   /** The port that was bound, 0 on a socket. */
   readonly port: number;
@@ -94,7 +96,7 @@ export async function startInternalServer(address: string, port: number): Promis
 /** Each stream to the method that its path names. What is no gRPC is 415, as the protocol wants. */
 function dispatch(routes: ReadonlyMap<string, Serve>, maxMessageBytes: number): OnStream {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-    if (!headers['content-type']?.startsWith('application/grpc')) {
+    if (!CONTENT_TYPE.test(headers['content-type'] ?? '')) {
       stream.respond({ ':status': 415 }, { endStream: true });
       return;
     }

@@ -3,15 +3,11 @@
 import { ErrorInfo, ResourceInfo, Status } from '../../gen/google/rpc/status.ts';
 import type { SidecarError } from '../core/errors.ts';
 import { GrpcCode } from '../core/errors.ts';
-import type { CallStatus } from './call.ts';
+import { shortened, type CallStatus } from './call.ts';
 
 const DOMAIN = 'dapr.io';
 const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
-/**
- * Both travel in trailers, and repeat what the client sent. Clients take 8 KiB of trailers in all, and some end the
- * connection with every call on it when there is more.
- */
-const MAX_MESSAGE_CHARACTERS = 500;
+/** They travel in trailers beside the message. */
 const MAX_DETAILS_BYTES = 2500;
 
 /** How a call ends for an error: code, message, and details that agree with both. */
@@ -28,9 +24,6 @@ export function statusOf(error: SidecarError): CallStatus {
   const size = details.reduce((sum, { value }) => sum + value.length, 0);
   return packed(code, message, size > MAX_DETAILS_BYTES ? [errorInfo({})] : details);
 }
-
-const shortened = (message: string): string =>
-  message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed()}...` : message;
 
 /** Dapr leaves the request's metadata out of "not found" on gRPC, and only there. */
 function infoOf(error: SidecarError): Record<string, string> {

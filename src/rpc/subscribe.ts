@@ -75,7 +75,7 @@ class Stream {
     this.context = context;
     this.number = number;
     this.onEnd = onEnd;
-    this.recipient = new StreamRecipient((message) => call.write(message), context);
+    this.recipient = new StreamRecipient(call, context);
     call.onCancelled(() => void this.end());
     call.read({
       message: (bytes) => this.onMessage(SubscribeTopicEventsRequestAlpha1.decode(bytes)),

@@ -1,6 +1,6 @@
 /** What clients other than the usual ones may send: single frames, written with node:http2 and node:net. */
 
-import { connect, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { deflateSync, gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
@@ -115,6 +115,13 @@ test('an answer says what it is, and ends with trailers', async (t) => {
 
 const REFUSED: readonly [name: string, pieces: readonly Buffer[], headers: Record<string, string>, code: string][] = [
   ['nothing', [], {}, '13'],
+  ['two messages', [prefixed(event('t')), prefixed(event('t'))], {}, '13'],
+  [
+    'two compressed messages',
+    [prefixed(gzipSync(event('t')), true), prefixed(gzipSync(event('t')), true)],
+    { 'grpc-encoding': 'gzip' },
+    '13',
+  ],
   ['half a message', [prefixed(event('t')).subarray(0, 20)], {}, '13'],
   ['bytes that are no message', [prefixed(Buffer.from('ffffffffff', 'hex'))], {}, '13'],
   ['a message of which the prefix says that it is too long', [Buffer.from([0, 0x7f, 0xff, 0xff, 0xff])], {}, '8'],
@@ -125,19 +132,43 @@ const REFUSED: readonly [name: string, pieces: readonly Buffer[], headers: Recor
     '8',
   ],
   ['what is not compressed, though it says so', [prefixed(event('t'), true)], { 'grpc-encoding': 'gzip' }, '13'],
+  ['what is compressed by nothing', [prefixed(event('t'), true)], {}, '13'],
   ['an encoding that nobody knows', [prefixed(event('t'), true)], { 'grpc-encoding': 'br' }, '12'],
   ['a malformed timeout', [], { 'grpc-timeout': 'soon' }, '13'],
 ];
 test('what is no request is refused, and the connection goes on', async (t) => {
-  const { connection } = await stage(t);
+  const { app, connection } = await stage(t);
   for (const [name, pieces, headers, code] of REFUSED) {
     t.is((await call(connection, 'PublishEvent', pieces, headers)).trailers['grpc-status'], code, name);
   }
   t.is((await call(connection, '/x.Y/Z', [prefixed(Buffer.alloc(0))])).trailers['grpc-status'], '12');
-  t.like((await call(connection, 'PublishEvent', [], { 'content-type': 'text/plain' })).headers as object, {
-    ':status': 415,
-  });
+  for (const type of ['text/plain', 'application/grpc-web', 'application/grpc-web+proto', 'application/grpcx']) {
+    const { headers } = await call(connection, 'PublishEvent', [prefixed(event('t'))], { 'content-type': type });
+    t.like(headers as object, { ':status': 415 }, type);
+  }
   t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+  await until(() => app.received.length > 0, 'the only one that was accepted arrives');
+  t.is(app.received.length, 1);
+});
+
+test('a refusal fits into what clients take of trailers, and names the encodings that are read', async (t) => {
+  const { connection } = await stage(t);
+  const { trailers } = await call(connection, `/${'\u00e9%'.repeat(7000)}`, []);
+  t.is(trailers['grpc-status'], '12');
+  t.true(String(trailers['grpc-message']).length < 5000);
+  t.true(decodeURIComponent(String(trailers['grpc-message'])).startsWith('the method /\u00e9%\u00e9%'));
+  const unknown = await call(connection, 'PublishEvent', [prefixed(event('t'), true)], { 'grpc-encoding': 'br' });
+  t.like(unknown.trailers, { 'grpc-status': '12', 'grpc-accept-encoding': 'identity,gzip,deflate' });
+});
+
+test('what is no call may be reset with an error: it is none of the sidecar', async (t) => {
+  const { daprd, connection } = await stage(t);
+  const reset = connection.request({ ':method': 'POST', ':path': '/', 'content-type': 'text/plain' });
+  reset.on('error', () => undefined);
+  reset.close(constants.NGHTTP2_INTERNAL_ERROR);
+  await new Promise((resolve) => reset.once('close', resolve));
+  t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+  t.notRegex(daprd.log(), /unexpected error/);
 });
 
 test('a call has room for many and long headers, up to what --read-buffer-size allows', async (t) => {

@@ -147,6 +147,25 @@ test('the health service tells when the sidecar is ready', async (t) => {
   t.is((await call(client, client.check, { service: '' })).status, 2);
 });
 
+test('what is still running when a stop has waited long enough is UNAVAILABLE, which clients try again', async (t) => {
+  const app = await startHttpApp({ subscribe: [], reply: () => new Promise(() => undefined) });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, { appPort: app.port, args: ['--dapr-graceful-shutdown-seconds=1'] });
+  const health = new HealthClient(`127.0.0.1:${daprd.grpcPort}`, credentials.createInsecure());
+  t.teardown(() => health.close());
+  const watched = new Promise<number>((resolve) => {
+    const watch = health.watch({ service: '' });
+    watch.on('error', ({ code }: ServiceError) => resolve(code)).on('data', () => undefined);
+  });
+  const client = clientOf(t, daprd);
+  const message = { method: 'x', data: undefined, contentType: '', httpExtension: undefined };
+  const invoked = t.throwsAsync(call(client, client.invokeService, { id: 'app', message }));
+  await until(() => app.received.length === 1, 'the app is called');
+  await daprd.stop();
+  t.is(await watched, 14);
+  t.is(((await invoked) as ServiceError).code, 14);
+});
+
 test('a client made from proto/ alone understands the answers', async (t) => {
   const daprd = await startDaprd(t);
   const loaded = loadPackageDefinition(

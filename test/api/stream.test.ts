@@ -7,7 +7,7 @@ import type {
   SubscribeTopicEventsRequestInitialAlpha1,
   SubscribeTopicEventsResponseAlpha1,
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
-import { componentFile, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
+import { componentFile, MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
 import { until } from '../_support/until.ts';
 
 type Request = SubscribeTopicEventsRequestAlpha1;
@@ -166,4 +166,30 @@ test('an event of the size that publishing allows does not end a stream that can
   await publish(daprd, 't', '1');
   await until(() => subscriber.events.length === 1, 'the next one arrives');
   t.is(subscriber.error, undefined);
+});
+
+const QUICK = `apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata:
+  name: quick
+spec:
+  policies:
+    timeouts: { quick: 200ms }
+    retries: { again: { policy: constant, duration: 10ms, maxRetries: -1 } }
+  targets:
+    components:
+      pubsub: { inbound: { timeout: quick, retry: again } }
+`;
+
+test('an event that is given up again and again does not pile up for a client that does not read', async (t) => {
+  const daprd = await startDaprd(t, { resources: { 'p.yaml': MEMORY, 'r.yaml': QUICK } });
+  const subscriber = await new Subscriber(t, daprd).subscribe({}).live();
+  subscriber.call.pause();
+  await publish(daprd, 't', 'x'.repeat(1 << 20), { type: 'text/plain' });
+  const givenUp = (): number => daprd.log().split('context deadline exceeded').length - 1;
+  await until(() => givenUp() >= 40, 'it is given up many times', 60_000);
+  subscriber.call.resume();
+  await publish(daprd, 't', '1');
+  await until(() => subscriber.events.some(({ data }) => data.length === 1), 'what was published last arrives');
+  t.true(subscriber.events.length < 40, `${subscriber.events.length}`);
 });

@@ -12,12 +12,19 @@ function dataOf(message: Uint8Array): string {
 
 function recipient() {
   const sent: string[] = [];
-  const stream = new StreamRecipient((message) => void sent.push(dataOf(message)), {
-    unknownData: 'bytes',
-    maxMessageBytes: 1000,
-  });
+  let drained: () => void = () => undefined;
+  const client = {
+    isBehind: false,
+    write: (message: Uint8Array) => void sent.push(dataOf(message)),
+    onDrain: (listener: () => void) => void (drained = listener),
+  };
+  const stream = new StreamRecipient(client, { unknownData: 'bytes', maxMessageBytes: 1000 });
   stream.start();
-  return { stream, sent };
+  const read = (): void => {
+    client.isBehind = false;
+    drained();
+  };
+  return { stream, sent, client, read };
 }
 
 test('of two events with one id the second is sent when the first was answered, so that no answer goes to the other', async (t) => {
@@ -65,4 +72,42 @@ test('an event that is longer than a message may be fails by itself: sending it 
   void stream.deliver(event('x'.repeat(900)), NEVER);
   await Promise.resolve();
   t.is(sent.length, 1);
+});
+
+test('a client that is behind with reading is sent what still waits, and no more, when it has read', async (t) => {
+  const { stream, sent, client, read } = recipient();
+  client.isBehind = true;
+  const giveUp = new AbortController();
+  const first = stream.deliver(event('1'), giveUp.signal);
+  const second = stream.deliver(event('2'), NEVER);
+  await Promise.resolve();
+  giveUp.abort();
+  t.is((await first).kind, 'retry');
+  t.deepEqual(sent, []);
+  read();
+  t.deepEqual(sent, ['2']);
+  read();
+  t.deepEqual(sent, ['2']);
+  t.true(stream.processed('same', { status: 0 }));
+  t.is((await second).kind, 'success');
+});
+
+test('what was given up before the stream was live is not sent', async (t) => {
+  const { stream, sent } = recipient();
+  t.is((await stream.deliver(event('1'), AbortSignal.abort())).kind, 'retry');
+  t.deepEqual(sent, []);
+});
+
+test('an answer finds its event also where the id is no well-formed text, or was written twice', async (t) => {
+  const { stream } = recipient();
+  for (const [body, id] of [
+    ['{"id":"\\ud800"}', '\ufffd'],
+    ['{"id":"a","id":"b"}', 'b'],
+    ['{"id":"a","id":1}', ''],
+  ] as const) {
+    const answer = stream.deliver(eventOf({ body }), NEVER);
+    await Promise.resolve();
+    t.true(stream.processed(id, { status: 0 }), body);
+    t.is((await answer).kind, 'success');
+  }
 });
