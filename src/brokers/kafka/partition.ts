@@ -171,7 +171,7 @@ export class Partition {
   retry(held: Held, afterMs: number): void {
     held.dueAt = afterMs > 0 ? Date.now() + afterMs : 0;
     // What waits long must not keep the bytes of everything that was read with it.
-    if (afterMs > 0 && held.record) held.record = ownCopy(held.record);
+    if (afterMs > 0 && held.record) held.record = held.record.copy();
     this.requeue(held);
     this.ended(held.lane);
     this.changed();
@@ -199,7 +199,7 @@ export class Partition {
       return this.changed();
     }
     held.record = record;
-    this.bytes += sizeOf(record);
+    this.bytes += record.size;
     held.lane = this.laneOf(record);
     this.requeue(held);
     this.changed();
@@ -250,14 +250,15 @@ export class Partition {
     const held: Held = { offset: record.offset, attempt, dueAt: dueAt === Infinity ? 0 : dueAt, record, lane };
     if (attempt > 0) this.openCount++;
     this.held.set(record.offset, held);
-    this.bytes += sizeOf(record);
+    this.bytes += record.size;
     lane.queue.push(held);
     this.next(lane);
   }
 
-  private laneOf({ key }: InboundRecord): Lane {
+  private laneOf(record: InboundRecord): Lane {
     const { ordering } = this.options;
-    const name = ordering === 'key' && key ? `k${key.toString('latin1')}` : '';
+    const key = ordering === 'key' ? record.key : null;
+    const name = key ? `k${key.toString('latin1')}` : '';
     const lane = this.lanes.get(name) ?? { key: name, partition: this, queue: [], running: 0, isListed: false };
     if (ordering !== 'none') this.lanes.set(name, lane);
     return lane;
@@ -271,7 +272,7 @@ export class Partition {
   }
 
   private forget({ record }: Held): void {
-    if (record) this.bytes -= sizeOf(record);
+    if (record) this.bytes -= record.size;
   }
 
   private ended(lane: Lane): void {
@@ -312,12 +313,4 @@ export interface Figures {
   readonly oldestOffset: number;
   /** Milliseconds since 1970, where it is at hand. */
   readonly oldestTimestamp: number | undefined;
-}
-
-const sizeOf = ({ key, value, headers }: InboundRecord): number =>
-  (key?.length ?? 0) + (value?.length ?? 0) + headers.length;
-
-function ownCopy(record: InboundRecord): InboundRecord {
-  const copy = (bytes: Buffer | null): Buffer | null => bytes && Buffer.from(bytes);
-  return { ...record, key: copy(record.key), value: copy(record.value), headers: Buffer.from(record.headers) };
 }
