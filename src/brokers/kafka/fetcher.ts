@@ -9,7 +9,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
 import { hasMoved, type Cluster } from './cluster.ts';
 import { codecOf } from './compression.ts';
-import { fetch } from './fetch-request.ts';
+import { fetch, type FetchLimits } from './fetch-request.ts';
 import type { Partition } from './partition.ts';
 import { decodeBatches } from './record-batch.ts';
 
@@ -156,11 +156,9 @@ export class Fetcher {
   private async ask(node: number, errand: Errand, partitions: readonly Partition[]): Promise<void> {
     const link = await this.cluster.node(node, errand);
     const positions = new Map(partitions.map((one) => [one, one.position]));
-    const { minBytes, partitionBytes } = this.options;
     const reads = partitions.map(({ topic, id, position: offset }) => ({ topic, partition: id, offset }));
     const isAll = errand === 'fetch' && partitions.length === this.of(node).length;
-    const waitMs = isAll && minBytes <= 1 ? IDLE_POLL_MS : LONG_POLL_MS;
-    const fetched = await fetch(link, reads, { waitMs, minBytes, maxBytes: MAX_BYTES, partitionBytes });
+    const fetched = await fetch(link, reads, this.limits(isAll));
     let hasFailed = false;
     for (const { topic, partition: id, errorCode, batches } of fetched) {
       const partition = partitions.find((one) => one.id === id && one.topic === topic);
@@ -178,6 +176,13 @@ export class Fetcher {
       }
     }
     if (hasFailed) await wait(BACKOFF.initialMs);
+  }
+
+  /** `isAll`: of all that the broker leads. */
+  private limits(isAll: boolean): FetchLimits {
+    const { minBytes, partitionBytes } = this.options;
+    const waitMs = isAll && minBytes <= 1 ? IDLE_POLL_MS : LONG_POLL_MS;
+    return { waitMs, minBytes, maxBytes: MAX_BYTES, partitionBytes };
   }
 
   private async take(partition: Partition, from: number, batches: Buffer): Promise<void> {
