@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaJars } from '../../scripts/needs.ts';
+import { endProcess } from './end-process.ts';
 import { freePort } from './ports.ts';
 import type { AtEnd } from './redis.ts';
 import { until } from './until.ts';
@@ -75,12 +76,7 @@ export class KafkaServer {
 
   /** Ends it without a chance to tidy up. */
   async kill(): Promise<void> {
-    const { child } = this;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGCONT');
-    child.kill('SIGKILL');
-    await exited;
+    await endProcess(this.child);
   }
 
   /** An independent client. */

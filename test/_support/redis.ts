@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
+import { endProcess } from './end-process.ts';
 import { freePort } from './ports.ts';
 import { until } from './until.ts';
 
@@ -71,12 +72,7 @@ export class RedisServer {
 
   /** Ends it without a chance to tidy up. */
   async kill(): Promise<void> {
-    const { child } = this;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGCONT');
-    child.kill('SIGKILL');
-    await exited;
+    await endProcess(this.child);
   }
 
   /** A client of the test's own, which ends with the server. */

@@ -189,6 +189,19 @@ test.serial('a partition whose handlers hang does not hold up others', async (t)
   await subscription.close(AbortSignal.abort());
 });
 
+test.serial('a partition that is behind does not wait for those that are not', async (t) => {
+  const { broker } = await open(t, { channelBufferSize: '5', consumerFetchDefault: '1000' });
+  const metadata = { partitionNumber: '0' };
+  for (const content of texts('m', 200)) {
+    const ten = Array.from({ length: 10 }, () => ({ ...text(content), data: Buffer.alloc(100), metadata }));
+    t.deepEqual(await broker.publish('behind', ten), []);
+  }
+  const recorder = new Recorder();
+  await subscribe(broker, 'behind', recorder);
+  // Two hundred reads: none may be held up by one that waits for the other partitions.
+  await until(() => recorder.messages.length === 2000, 'all arrived', 40_000);
+});
+
 test.serial('partitions that are added are read from their start', async (t) => {
   const { broker } = await open(t, { initialOffset: 'newest', clientConnectionTopicMetadataRefreshInterval: '300ms' });
   await server.createTopic('growing', 1);

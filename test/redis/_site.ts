@@ -1,36 +1,6 @@
-/** What the tests on Redis stand on: brokers with their log, opened by a test and closed at its end. */
+/** What the tests on Redis stand on. */
 
-import type { ExecutionContext } from 'ava';
 import { redisBroker } from '../../src/brokers/redis/broker.ts';
-import type { Broker, BrokerContext } from '../../src/core/broker.ts';
-import type { Log } from '../../src/lib/log.ts';
-import { NEVER } from '../conformance/bench.ts';
+import { opener } from '../_support/broker-site.ts';
 
-export interface Site {
-  readonly broker: Broker;
-  /** What it logged, level first. */
-  readonly lines: string[];
-}
-
-export async function openSite(
-  t: ExecutionContext,
-  settings: Readonly<Record<string, string>>,
-  consumerId = 'team',
-): Promise<Site> {
-  const lines: string[] = [];
-  const broker = await redisBroker.open(settings, contextWith(lines, consumerId));
-  t.teardown(() => broker.close());
-  return { broker, lines };
-}
-
-export function contextWith(lines: string[], consumerId = 'team', initSignal = NEVER): BrokerContext {
-  const note = (level: string) => (message: string) => void lines.push(`${level} ${message}`);
-  const log: Log = {
-    debug: note('debug'),
-    info: note('info'),
-    warn: note('warn'),
-    error: note('error'),
-    scoped: () => log,
-  };
-  return { name: 'pubsub', appId: consumerId, consumerId, consumerIdGiven: false, home: '', log, initSignal };
-}
+export const openSite = opener(redisBroker);

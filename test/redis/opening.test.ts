@@ -4,7 +4,8 @@ import { redisBroker } from '../../src/brokers/redis/broker.ts';
 import { publish, Recorder, subscribe } from '../conformance/bench.ts';
 import { connectionsTo, makeCertificates, RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
-import { contextWith, openSite } from './_site.ts';
+import { contextWith } from '../_support/broker-site.ts';
+import { openSite } from './_site.ts';
 
 const refused = (settings: Record<string, string>): Promise<unknown> => redisBroker.open(settings, contextWith([]));
 

@@ -7,8 +7,7 @@ export interface Job {
   done(index: number, failure?: Error): void;
 }
 
-export interface Waiting {
-  readonly record: OutboundRecord;
+export interface Waiting extends OutboundRecord {
   readonly job: Job;
   /** Its place in the job. */
   readonly index: number;
@@ -48,7 +47,9 @@ export class Accumulator {
   }
 
   add(record: OutboundRecord, job: Job, index: number): Waiting {
-    const waiting = { record, job, index, size: recordSize(record), since: performance.now() };
+    const { key, value, headers, timestamp } = record;
+    const size = recordSize(record);
+    const waiting = { key, value, headers, timestamp, job, index, size, since: performance.now() };
     this.queue.push(waiting);
     return waiting;
   }

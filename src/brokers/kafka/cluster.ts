@@ -7,7 +7,7 @@ import type { Address } from './settings.ts';
 import type { Teller } from '../../lib/teller.ts';
 
 /** Requests of one purpose share a connection: a broker answers one after the other, and some wait long. */
-export type Purpose = 'ask' | 'produce' | 'fetch' | 'group';
+export type Purpose = 'ask' | 'produce' | 'fetch' | 'catch-up' | 'group';
 
 /** The leader of each partition, by number; -1 while there is none. */
 export type Layout = readonly number[];

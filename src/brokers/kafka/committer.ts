@@ -9,12 +9,14 @@ const EVERY_MS = 250;
 const EVERY_MESSAGES = 250;
 const AGAIN_MS = 50;
 const MAX_ATTEMPTS = 20;
-/** Tells the group how far we are, every 250 ms and every 250 messages. */
+
+/** Tells the group how far we are, 250 ms after something changed and every 250 messages. */
 export class Committer {
   private readonly membership: Membership;
   private readonly teller: Teller;
   private readonly partitions: () => readonly Partition[];
   private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
   private settledCount = 0;
   private committing: Promise<void> | undefined;
   /** Whether the brokers take notes as long as ours. */
@@ -26,27 +28,34 @@ export class Committer {
     this.partitions = partitions;
   }
 
-  start(): void {
-    this.timer ??= setInterval(() => void this.commit(), EVERY_MS);
+  /** There is something to say. */
+  changed(): void {
+    if (!this.isClosed) this.timer ??= setTimeout(() => void this.commitSoon(), EVERY_MS);
   }
 
   close(): void {
-    clearInterval(this.timer);
-    this.timer = undefined;
+    this.isClosed = true;
+    clearTimeout(this.timer);
   }
 
   settled(): void {
-    if (++this.settledCount >= EVERY_MESSAGES) void this.commit();
+    if (++this.settledCount >= EVERY_MESSAGES && !this.committing) void this.commit();
   }
 
   /** Commits until nothing of these is left to say, or nobody listens. Never rejects. */
   async commitAll(partitions: readonly Partition[]): Promise<void> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS && this.membership.isMember; attempt++) {
       await this.committing;
-      if (partitions.every((one) => one.isRevoked || one.version === one.committedVersion)) return;
+      if (!partitions.some((one) => isDirty(one) && !one.isRevoked)) return;
       if (!(await this.commit(partitions))) return;
       if (attempt > 0) await wait(AGAIN_MS);
     }
+  }
+
+  private async commitSoon(): Promise<void> {
+    await this.commit();
+    this.timer = undefined;
+    if (this.partitions().some(isDirty)) this.changed();
   }
 
   /** Whether it is worth while to try again. Never rejects. */
@@ -66,7 +75,7 @@ export class Committer {
 
   private async tell(partitions: readonly Partition[]): Promise<void> {
     this.settledCount = 0;
-    const dirty = partitions.filter(({ version, committedVersion }) => version !== committedVersion);
+    const dirty = partitions.filter(isDirty);
     const versions = dirty.map(({ version }) => version);
     await this.membership.commit(
       dirty.map(({ topic, id, commit: { offset, metadata } }) => {
@@ -76,3 +85,5 @@ export class Committer {
     dirty.forEach((partition, index) => (partition.committedVersion = versions[index] as number));
   }
 }
+
+const isDirty = ({ version, committedVersion }: Partition): boolean => version !== committedVersion;

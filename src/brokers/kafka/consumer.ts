@@ -125,7 +125,6 @@ export class Consumer {
       this.settings.maxInFlight,
       (text) => this.teller.note(text),
       () => this.end(topic),
-      () => this.fetcher.wake(),
     );
     const entry = { topic, ready: Promise.withResolvers<void>(), partitions: 0, askedAt: performance.now() };
     entry.ready.promise.catch(() => undefined); // nobody may wait any more
@@ -203,7 +202,6 @@ export class Consumer {
       entry.topic.resume();
       entry.ready.resolve();
     }
-    this.committer.start();
     await this.changed.promise;
     await wait(COLLECT_MS);
     await this.prepareToJoin();
@@ -275,6 +273,8 @@ export class Consumer {
       together: () => (maxInFlight === 1 ? 1 : topic.together),
       onReady: (lane) => topic.offer(lane),
       onSettled: () => this.committer.settled(),
+      onChange: () => this.committer.changed(),
+      onRoom: () => this.fetcher.wake(),
     };
   }
 

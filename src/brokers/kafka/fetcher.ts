@@ -1,4 +1,7 @@
-/** Reads the partitions that want more, from each broker what it leads. Nobody's handler holds it up. */
+/**
+ * Reads the partitions that want more, from each broker what it leads. Nobody's handler holds it up: while one request
+ * waits for something to come, another one catches up with what is there already.
+ */
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../../core/errors.ts';
@@ -6,7 +9,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
 import { hasMoved, type Cluster } from './cluster.ts';
 import { codecOf } from './compression.ts';
-import { fetch } from './fetch-request.ts';
+import { fetch, type FetchLimits } from './fetch-request.ts';
 import type { Partition } from './partition.ts';
 import { decodeBatches } from './record-batch.ts';
 
@@ -16,8 +19,14 @@ export interface FetcherOptions {
   readonly partitionBytes: number;
 }
 
-/** How long a broker waits for something to come; so long a partition that wants more again may have to wait. */
+/** Two requests to a broker at a time, on connections of their own: it answers one after the other. */
+const ERRANDS = ['fetch', 'catch-up'] as const;
+type Errand = (typeof ERRANDS)[number];
+
+/** How long a broker waits for something to come; so long a partition that is not in the request may have to wait. */
 const LONG_POLL_MS = 500;
+/** The same where all that it leads are in the request. */
+const IDLE_POLL_MS = 5000;
 const MAX_BYTES = 16 * 2 ** 20;
 /** Of all partitions together; beyond it only those are read that have nothing in hand. */
 const MAX_HELD_BYTES = 64 * 2 ** 20;
@@ -30,7 +39,11 @@ export class Fetcher {
   private readonly options: FetcherOptions;
   private readonly teller: Teller;
   private partitions: readonly Partition[] = [];
-  private readonly nodes = new Map<number, Promise<void>>();
+  private readonly running = new Set<string>();
+  /** What a request is on its way for. */
+  private readonly asked = new Set<Partition>();
+  /** Brokers that a fetch waits at. */
+  private readonly waiting = new Set<number>();
   private bell = Promise.withResolvers<void>();
   private isClosed = false;
 
@@ -66,34 +79,43 @@ export class Fetcher {
     return this.partitions.filter((one) => this.leaderOf(one) === node);
   }
 
-  private wanting(node: number): Partition[] {
+  private wanting(node: number, errand: Errand): Partition[] {
+    if (errand === 'catch-up' && !this.waiting.has(node)) return [];
     const hasRoom = this.partitions.reduce((sum, { bytes }) => sum + bytes, 0) < MAX_HELD_BYTES;
-    return this.of(node).filter(({ wantsMore, bytes }) => wantsMore && (hasRoom || bytes === 0));
+    return this.of(node).filter((one) => {
+      if (this.asked.has(one) || (errand === 'catch-up' && !one.isBehind)) return false;
+      return one.wantsMore && (hasRoom || one.bytes === 0);
+    });
   }
 
   private start(): void {
     for (const node of new Set(this.partitions.map((one) => this.leaderOf(one)))) {
-      if (this.nodes.has(node)) continue;
-      const running = this.run(node).finally(() => {
-        this.nodes.delete(node);
-        if (!this.isClosed) this.start();
-      });
-      this.nodes.set(node, running);
+      for (const errand of node < 0 ? ERRANDS.slice(0, 1) : ERRANDS) {
+        const name = `${node} ${errand}`;
+        if (this.running.has(name)) continue;
+        this.running.add(name);
+        void this.run(node, errand).finally(() => {
+          this.running.delete(name);
+          if (this.isClosed) return;
+          this.wake(); // its leader may be another now, and then the other errand ends as well
+          this.start();
+        });
+      }
     }
   }
 
   /** Reads from one broker as long as it leads something; -1 stands for leaders that have to be found. Never rejects. */
-  private async run(node: number): Promise<void> {
+  private async run(node: number, errand: Errand): Promise<void> {
     let failures = 0;
     while (!this.isClosed && this.of(node).length > 0) {
-      const wanting = this.wanting(node);
+      const wanting = this.wanting(node, errand);
       if (wanting.length === 0 && node >= 0) {
-        await Promise.race([this.bell.promise, wait(LONG_POLL_MS)]);
+        await (errand === 'catch-up' ? this.bell.promise : this.rest());
         continue;
       }
       try {
         if (node < 0) await this.findLeaders();
-        else await this.fetch(node, wanting);
+        else await this.fetch(node, errand, wanting);
         failures = 0;
         if (node < 0) await wait(BACKOFF.initialMs);
       } catch (error) {
@@ -105,18 +127,38 @@ export class Fetcher {
     }
   }
 
+  /** Until a partition may want more; some say so by nothing but the time. */
+  private async rest(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, LONG_POLL_MS);
+    await Promise.race([this.bell.promise, promise]);
+    clearTimeout(timer);
+  }
+
   private async findLeaders(): Promise<void> {
     await Promise.all(
       [...new Set(this.of(-1).map(({ topic }) => topic))].map((topic) => this.cluster.layout(topic, 0)),
     );
   }
 
-  private async fetch(node: number, partitions: readonly Partition[]): Promise<void> {
-    const link = await this.cluster.node(node, 'fetch');
+  private async fetch(node: number, errand: Errand, partitions: readonly Partition[]): Promise<void> {
+    for (const partition of partitions) this.asked.add(partition);
+    if (errand === 'fetch') this.waiting.add(node);
+    try {
+      await this.ask(node, errand, partitions);
+    } finally {
+      for (const partition of partitions) this.asked.delete(partition);
+      if (errand === 'fetch') this.waiting.delete(node);
+      else this.wake();
+    }
+  }
+
+  private async ask(node: number, errand: Errand, partitions: readonly Partition[]): Promise<void> {
+    const link = await this.cluster.node(node, errand);
     const positions = new Map(partitions.map((one) => [one, one.position]));
-    const { minBytes, partitionBytes } = this.options;
     const reads = partitions.map(({ topic, id, position: offset }) => ({ topic, partition: id, offset }));
-    const fetched = await fetch(link, reads, { waitMs: LONG_POLL_MS, minBytes, maxBytes: MAX_BYTES, partitionBytes });
+    const isAll = errand === 'fetch' && partitions.length === this.of(node).length;
+    const fetched = await fetch(link, reads, this.limits(isAll));
     let hasFailed = false;
     for (const { topic, partition: id, errorCode, batches } of fetched) {
       const partition = partitions.find((one) => one.id === id && one.topic === topic);
@@ -129,9 +171,18 @@ export class Fetcher {
         else partition.restsUntil = performance.now() + REST_MS;
       } else if (batches.length > 0) {
         await this.take(partition, from, batches);
+      } else {
+        partition.isBehind = false;
       }
     }
     if (hasFailed) await wait(BACKOFF.initialMs);
+  }
+
+  /** `isAll`: of all that the broker leads. */
+  private limits(isAll: boolean): FetchLimits {
+    const { minBytes, partitionBytes } = this.options;
+    const waitMs = isAll && minBytes <= 1 ? IDLE_POLL_MS : LONG_POLL_MS;
+    return { waitMs, minBytes, maxBytes: MAX_BYTES, partitionBytes };
   }
 
   private async take(partition: Partition, from: number, batches: Buffer): Promise<void> {

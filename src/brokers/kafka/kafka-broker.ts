@@ -12,6 +12,7 @@ import type {
 } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs } from '../../lib/backoff.ts';
+import { Closables } from '../../lib/closables.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { Teller } from '../../lib/teller.ts';
 import { saslOptions, tlsOptions } from './authentication.ts';
@@ -42,7 +43,7 @@ export class KafkaBroker implements Broker {
   private readonly teller: Teller;
   /** Made by the first subscription: who only publishes joins no group. */
   private consumer: Consumer | undefined;
-  private readonly subscriptions = new Set<Subscription>();
+  private readonly subscriptions = new Closables();
   private readonly closer = new AbortController();
   private closing: Promise<void> | undefined;
 
@@ -97,13 +98,7 @@ export class KafkaBroker implements Broker {
     const { excluded, escapeHeaders: escape } = this.settings;
     const present = presenter({ excluded, escape }, asksForAvro(metadata) ? this.avro : undefined);
     const subscription = await this.consumer.subscribe(topic, handler, present, batch);
-    this.subscriptions.add(subscription);
-    return {
-      close: async (deadline) => {
-        await subscription.close(deadline);
-        this.subscriptions.delete(subscription);
-      },
-    };
+    return this.subscriptions.add(subscription);
   }
 
   async stats(topic: string): Promise<GroupStats> {
@@ -139,7 +134,7 @@ export class KafkaBroker implements Broker {
   private async end(): Promise<void> {
     this.closer.abort();
     this.publisher.close();
-    await Promise.all([...this.subscriptions].map((subscription) => subscription.close(AbortSignal.abort())));
+    await this.subscriptions.close();
     await this.consumer?.close();
     this.cluster.close();
   }

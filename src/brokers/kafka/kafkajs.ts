@@ -38,14 +38,6 @@ export interface Request {
   readonly apiKey: number;
   readonly apiVersion: number;
   readonly apiName: string;
-  readonly expectResponse?: () => boolean;
-  encode(): Promise<Encoder>;
-}
-
-/** What kafkajs wants of an encoded request. */
-export interface Encoder {
-  readonly buf: Buffer;
-  readonly buffer: Buffer;
 }
 
 export type Versions = Readonly<Record<number, { readonly minVersion: number; readonly maxVersion: number }>>;
@@ -79,14 +71,31 @@ export interface KafkaConnection {
   setVersions(versions: Versions): void;
   setSupportAuthenticationProtocol(isSupported: boolean): void;
   connect(): Promise<unknown>;
+  /** Once more, where a session of SASL has run out. */
+  authenticate(): Promise<void>;
+  nextCorrelationId(): number;
   disconnect(): Promise<unknown>;
   rejectRequests(error: Error): void;
   send<T>(request: ProtocolRequest<T>): Promise<T>;
 }
 
-interface RequestQueue {
+interface Waiting {
   readonly pending: readonly unknown[];
   readonly throttledUntil: number;
+}
+
+interface RequestQueue extends Waiting {
+  /** Calls `sendRequest` when the broker may get it, and what `entry` says when the answer is there. */
+  push(request: {
+    readonly entry: Request & {
+      readonly correlationId: number;
+      readonly resolve: (answer: { readonly payload: Buffer | null }) => void;
+      readonly reject: (error: Error) => void;
+    };
+    readonly expectResponse: boolean;
+    readonly sendRequest: () => void;
+  }): void;
+  maybeThrottle(ms: number): void;
 }
 
 /** Opens one connection: asks for the versions, authenticates. */
@@ -98,7 +107,7 @@ export interface KafkaBroker {
 export const Connection = KafkajsConnection as unknown as new (options: ConnectionOptions) => KafkaConnection;
 export const Broker = KafkajsBroker as unknown as new (options: object) => KafkaBroker;
 export const RequestQueue = KafkajsRequestQueue as unknown as {
-  readonly prototype: { scheduleCheckPendingRequests(this: RequestQueue): void };
+  readonly prototype: RequestQueue & { scheduleCheckPendingRequests(this: Waiting): void };
 };
 export const apiKeys = kafkajsApiKeys as Readonly<Record<string, number>>;
 
@@ -112,8 +121,6 @@ const { requests, lookup } = kafkajsProtocol as {
 export function protocolRequest(versions: Versions, api: string, args: object): ProtocolRequest<unknown> {
   return lookup(versions)(apiKeys[api] as number, requests[api] as Definition)(args);
 }
-
-export const encoderOf = (bytes: Buffer): Encoder => ({ buf: bytes, buffer: bytes });
 
 /** An error of the protocol: `type` as in Kafka's list. */
 export interface ProtocolError extends Error {

@@ -12,8 +12,10 @@ import {
   type KafkaConnection,
   type KafkaLogger,
   type ProtocolRequest,
+  type Request,
   type SocketFactory,
 } from './kafkajs.ts';
+import { Writer } from './bytes.ts';
 import type { Address } from './settings.ts';
 
 export interface LinkOptions {
@@ -38,12 +40,14 @@ export class Link {
   private readonly connection: KafkaConnection;
   private readonly broker: KafkaBroker;
   private readonly answerTimeoutMs: number;
+  private readonly clientId: string;
   private socket: Socket | undefined;
   private ended = false;
 
   private constructor({ host, port }: Address, options: LinkOptions) {
     const { dialTimeoutMs, answerTimeoutMs, clientId, tls, sasl, keepAliveMs } = options;
     this.answerTimeoutMs = answerTimeoutMs;
+    this.clientId = clientId;
     const connection = new Connection({
       host,
       port,
@@ -121,12 +125,51 @@ export class Link {
     return this.send({ ...rest, request, response });
   }
 
-  /** A connection that failed or did not answer in time is not used again. */
-  async send<T>(request: ProtocolRequest<T>): Promise<T> {
+  /** Gives the answer, null where none is expected. (kafkajs would copy the body twice, into memory it clears first.) */
+  async write(request: Request, body: readonly Buffer[], isAnswered: boolean): Promise<Buffer | null> {
+    const { connection } = this;
+    const { payload } = await this.within(request.apiName, this.answerTimeoutMs, async () => {
+      if (!connection.isAuthenticated()) await connection.authenticate();
+      const correlationId = connection.nextCorrelationId();
+      const head = new Writer().int16(request.apiKey).int16(request.apiVersion).int32(correlationId);
+      const frame = [head.text(this.clientId).done(), ...body];
+      const size = new Writer(4).int32(frame.reduce((sum, { length }) => sum + length, 0)).done();
+      return new Promise<{ payload: Buffer | null }>((resolve, reject) => {
+        const entry = { ...request, correlationId, resolve, reject };
+        connection.requestQueue.push({
+          entry,
+          expectResponse: isAnswered,
+          sendRequest: () => this.put(size, ...frame),
+        });
+      });
+    });
+    return payload;
+  }
+
+  /** The broker wants to be left alone for so long. */
+  pause(ms: number): void {
+    this.connection.requestQueue.maybeThrottle(ms);
+  }
+
+  private put(...parts: readonly Buffer[]): void {
+    if (!this.isOpen || !this.socket) throw new Error('the connection broke');
+    this.socket.cork();
+    for (const part of parts) this.socket.write(part);
+    this.socket.uncork();
+  }
+
+  private send<T>(request: ProtocolRequest<T>): Promise<T> {
     const limitMs = Math.max(this.answerTimeoutMs, request.requestTimeout ?? 0);
-    const timer = setTimeout(() => this.close(`no answer to ${request.request.apiName} within ${limitMs} ms`), limitMs);
+    return this.within(request.request.apiName, limitMs, () =>
+      this.connection.send({ ...request, logResponseError: false }),
+    );
+  }
+
+  /** A connection that failed or did not answer in time is not used again. */
+  private async within<T>(api: string, limitMs: number, work: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.close(`no answer to ${api} within ${limitMs} ms`), limitMs);
     try {
-      return await this.connection.send({ ...request, logResponseError: false });
+      return await work();
     } catch (error) {
       if (typeOf(error).startsWith('KafkaJS')) this.close('the connection broke');
       throw error;

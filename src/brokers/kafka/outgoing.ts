@@ -29,7 +29,8 @@ const NULL = Buffer.from('null');
 
 /** The record of a message. JSON's `null` becomes a tombstone. */
 export function recordOf(
-  { data, metadata }: OutboundMessage,
+  data: OutboundMessage['data'],
+  metadata: OutboundMessage['metadata'],
   key: Buffer | null,
   excluded: RegExp | undefined,
 ): OutboundRecord {

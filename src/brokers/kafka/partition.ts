@@ -39,6 +39,10 @@ export interface PartitionOptions {
   readonly onReady: (lane: Lane) => void;
   /** Something was settled. */
   readonly onSettled: () => void;
+  /** A commit would tell something new. */
+  readonly onChange: () => void;
+  /** There is room again for more to be read, after there was none. */
+  readonly onRoom: () => void;
 }
 
 /** Bytes to read ahead, at most. */
@@ -57,6 +61,8 @@ export class Partition {
   /** Nothing is to be read before, on the clock of `performance.now()`. */
   restsUntil = 0;
   isRevoked = false;
+  /** Whether the broker may have more than it gave us. */
+  isBehind = true;
   /** Grows with everything that a commit would tell. */
   version = 0;
   committedVersion = 0;
@@ -70,6 +76,7 @@ export class Partition {
   private until: number;
   private openCount = 0;
   private waitingCount = 0;
+  private isFull = false;
   /** Of what is in hand. */
   bytes = 0;
 
@@ -83,15 +90,20 @@ export class Partition {
   }
 
   get wantsMore(): boolean {
+    this.isFull = !this.hasRoom;
+    return !this.isFull && performance.now() >= this.restsUntil && !this.isRevoked;
+  }
+
+  private get hasRoom(): boolean {
     const { readAhead } = this.options;
     const limit = this.waitingCount > 0 ? readAhead * BEHIND_WAITING : readAhead;
-    const unseen = this.held.size - this.openCount;
-    return unseen < limit && this.bytes < MAX_BYTES && performance.now() >= this.restsUntil && !this.isRevoked;
+    return this.held.size - this.openCount < limit && this.bytes < MAX_BYTES;
   }
 
   /** Takes what a read from `from` brought. */
   take(from: number, { records, nextOffset }: Decoded): void {
     if (this.isRevoked || from !== this.position) return;
+    this.isBehind = nextOffset > from;
     for (const record of records) {
       const known = this.before?.open.get(record.offset);
       if (this.before && record.offset < this.before.until && !known) continue;
@@ -100,7 +112,7 @@ export class Partition {
     this.position = nextOffset;
     if (this.before && this.position >= this.before.until) {
       this.before = undefined;
-      this.version++;
+      this.changed();
     }
   }
 
@@ -110,7 +122,15 @@ export class Partition {
     this.position = to;
     this.before = undefined;
     this.until = to;
+    this.changed();
+  }
+
+  private changed(): void {
     this.version++;
+    this.options.onChange();
+    if (!this.isFull || !this.hasRoom) return;
+    this.isFull = false;
+    this.options.onRoom();
   }
 
   /** Whether a message may be delivered that was not before. */
@@ -130,7 +150,7 @@ export class Partition {
     lane.isListed = false;
     if (held.attempt++ === 0) this.openCount++;
     this.until = Math.max(this.until, held.offset + 1);
-    this.version++;
+    this.changed();
     this.next(lane);
   }
 
@@ -139,7 +159,7 @@ export class Partition {
     this.forget(held);
     this.held.delete(held.offset);
     this.openCount--;
-    this.version++;
+    this.changed();
     this.options.onSettled();
     this.ended(held.lane);
     const { stalled } = this;
@@ -150,18 +170,18 @@ export class Partition {
   /** It comes again, not before `afterMs` from now. */
   retry(held: Held, afterMs: number): void {
     held.dueAt = afterMs > 0 ? Date.now() + afterMs : 0;
-    this.version++;
     // What waits long must not keep the bytes of everything that was read with it.
-    if (afterMs > 0 && held.record) held.record = ownCopy(held.record);
+    if (afterMs > 0 && held.record) held.record = held.record.copy();
     this.requeue(held);
     this.ended(held.lane);
+    this.changed();
   }
 
   park(held: Held): void {
     this.forget(held);
     held.dueAt = Infinity;
     held.record = undefined;
-    this.version++;
+    this.changed();
     this.ended(held.lane);
   }
 
@@ -172,17 +192,17 @@ export class Partition {
   /** Delivers a parked message again; without its record it has gone from the topic and is settled. */
   unpark(held: Held, record: InboundRecord | undefined): void {
     if (this.isRevoked || held.dueAt !== Infinity) return;
-    this.version++;
     held.dueAt = 0;
     if (!record) {
       this.held.delete(held.offset);
       this.openCount--;
-      return;
+      return this.changed();
     }
     held.record = record;
-    this.bytes += sizeOf(record);
+    this.bytes += record.size;
     held.lane = this.laneOf(record);
     this.requeue(held);
+    this.changed();
     this.next(held.lane);
   }
 
@@ -230,14 +250,15 @@ export class Partition {
     const held: Held = { offset: record.offset, attempt, dueAt: dueAt === Infinity ? 0 : dueAt, record, lane };
     if (attempt > 0) this.openCount++;
     this.held.set(record.offset, held);
-    this.bytes += sizeOf(record);
+    this.bytes += record.size;
     lane.queue.push(held);
     this.next(lane);
   }
 
-  private laneOf({ key }: InboundRecord): Lane {
+  private laneOf(record: InboundRecord): Lane {
     const { ordering } = this.options;
-    const name = ordering === 'key' && key ? `k${key.toString('latin1')}` : '';
+    const key = ordering === 'key' ? record.key : null;
+    const name = key ? `k${key.toString('latin1')}` : '';
     const lane = this.lanes.get(name) ?? { key: name, partition: this, queue: [], running: 0, isListed: false };
     if (ordering !== 'none') this.lanes.set(name, lane);
     return lane;
@@ -251,7 +272,7 @@ export class Partition {
   }
 
   private forget({ record }: Held): void {
-    if (record) this.bytes -= sizeOf(record);
+    if (record) this.bytes -= record.size;
   }
 
   private ended(lane: Lane): void {
@@ -292,12 +313,4 @@ export interface Figures {
   readonly oldestOffset: number;
   /** Milliseconds since 1970, where it is at hand. */
   readonly oldestTimestamp: number | undefined;
-}
-
-const sizeOf = ({ key, value, headers }: InboundRecord): number =>
-  (key?.length ?? 0) + (value?.length ?? 0) + headers.length;
-
-function ownCopy(record: InboundRecord): InboundRecord {
-  const copy = (bytes: Buffer | null): Buffer | null => bytes && Buffer.from(bytes);
-  return { ...record, key: copy(record.key), value: copy(record.value), headers: Buffer.from(record.headers) };
 }

@@ -1,7 +1,8 @@
 /** The Produce request, with batches that are encoded already. */
 
 import { Reader, Writer } from './bytes.ts';
-import { apiKeys, encoderOf, type ProtocolRequest } from './kafkajs.ts';
+import { apiKeys } from './kafkajs.ts';
+import type { Link } from './link.ts';
 
 export interface BatchFor {
   readonly topic: string;
@@ -16,40 +17,38 @@ export interface Produced {
   readonly errorCode: number;
 }
 
-export const PRODUCE = apiKeys['Produce'] as number;
+const PRODUCE = apiKeys['Produce'] as number;
 /** From 3 on the request has record batches; 7 may have zstd in them, and 8 is not needed. */
 const [LEAST, MOST] = [3, 7];
 
-/** `acks`: -1 all, 1 the leader, 0 nobody, and then nothing is answered. */
-export function produceRequest(
+/** `acks`: -1 all, 1 the leader, 0 nobody, and then nothing is answered. The batches go to the socket as they are. */
+export async function produce(
+  link: Link,
   batches: readonly BatchFor[],
   acks: number,
   timeoutMs: number,
-  brokerVersion: number,
-): ProtocolRequest<readonly Produced[]> {
-  const version = Math.max(LEAST, Math.min(MOST, brokerVersion));
-  const size = batches.reduce((sum, { topic, bytes }) => sum + bytes.length + 2 * topic.length + 32, 64);
-  const writer = new Writer(size).text(null).int16(acks).int32(timeoutMs);
-  const topics = [...Map.groupBy(batches, ({ topic }) => topic)];
-  writer.list(topics, ([topic, ofTopic]) => {
-    writer.text(topic).list(ofTopic, ({ partition, bytes }) => writer.int32(partition).block(bytes));
-  });
-  return {
-    request: {
-      apiKey: PRODUCE,
-      apiVersion: version,
-      apiName: 'Produce',
-      expectResponse: () => acks !== 0,
-      encode: async () => encoderOf(writer.done()),
-    },
-    response: {
-      decode: async (bytes) => decode(new Reader(bytes), version),
-      parse: async (decoded) => (decoded as { produced: readonly Produced[] }).produced,
-    },
-  };
+): Promise<readonly Produced[]> {
+  const version = Math.max(LEAST, Math.min(MOST, link.versionOf(PRODUCE)));
+  const topics = Map.groupBy(batches, ({ topic }) => topic);
+  const body: Buffer[] = [];
+  let writer = new Writer().text(null).int16(acks).int32(timeoutMs).int32(topics.size);
+  for (const [topic, ofTopic] of topics) {
+    writer.text(topic).int32(ofTopic.length);
+    for (const { partition, bytes } of ofTopic) {
+      body.push(writer.int32(partition).int32(bytes.length).done(), bytes);
+      writer = new Writer();
+    }
+  }
+  const request = { apiKey: PRODUCE, apiName: 'Produce', apiVersion: version };
+  const answer = await link.write(request, body, acks !== 0);
+  if (!answer) return [];
+  const reader = new Reader(answer);
+  const produced = decode(reader, version);
+  if (version >= 6) link.pause(reader.int32());
+  return produced;
 }
 
-function decode(reader: Reader, version: number): { produced: Produced[]; clientSideThrottleTime: number } {
+function decode(reader: Reader, version: number): Produced[] {
   const produced: Produced[] = [];
   reader.list(() => {
     const topic = reader.text() ?? '';
@@ -59,5 +58,5 @@ function decode(reader: Reader, version: number): { produced: Produced[]; client
       produced.push({ topic, partition, errorCode });
     });
   });
-  return { produced, clientSideThrottleTime: version >= 6 ? reader.int32() : 0 };
+  return produced;
 }

@@ -14,7 +14,7 @@ import { CODECS } from './compression.ts';
 import { errorOfCode, type ProtocolError } from './kafkajs.ts';
 import { destinationOf, recordOf } from './outgoing.ts';
 import { PARTITIONERS } from './partitioner.ts';
-import { PRODUCE, produceRequest, type BatchFor, type Produced } from './produce-request.ts';
+import { produce, type BatchFor, type Produced } from './produce-request.ts';
 import { encodeBatch, NOBODY, type OutboundRecord, type Sender } from './record-batch.ts';
 import type { KafkaSettings } from './settings.ts';
 
@@ -83,7 +83,7 @@ export class Publisher {
         const isAvro = asksForAvro(message.metadata);
         const data = isAvro ? await this.avro.encode(topic, message.data) : message.data;
         const { key, partition } = destinationOf(message.metadata, layout.length);
-        const record = recordOf({ ...message, data }, key, this.settings.excluded);
+        const record = recordOf(data, message.metadata, key, this.settings.excluded);
         this.refuse(record);
         this.add(topic, partition ?? this.partitionOf(topic, key, layout.length), record, job, index);
       } catch (error) {
@@ -197,14 +197,11 @@ export class Publisher {
       batch.encoded ??= { sender, bytes: await this.encodeBatch(accumulator, batch, sender) };
       parts.push({ topic, partition, bytes: batch.encoded.bytes });
     }
-    const acks = ACKS[this.settings.producerRequiredAcks];
-    const request = produceRequest(parts, acks, REPLICATION_MS, link.versionOf(PRODUCE));
-    return (await link.send(request)) ?? [];
+    return produce(link, parts, ACKS[this.settings.producerRequiredAcks], REPLICATION_MS);
   }
 
   private encodeBatch(accumulator: Accumulator, { waiting }: Batch, sender: Sender): Promise<Buffer> {
-    const records = waiting.map(({ record }) => record);
-    return encodeBatch(records, sender, accumulator.nextSequence(sender), CODECS[this.settings.compression]);
+    return encodeBatch(waiting, sender, accumulator.nextSequence(sender), CODECS[this.settings.compression]);
   }
 
   private settle(accumulator: Accumulator, batch: Batch, failure: Error | undefined): void {

@@ -16,13 +16,60 @@ export interface OutboundRecord {
   readonly timestamp: number;
 }
 
-export interface InboundRecord {
+/** A record where it lies among others: thousands are in hand, so that views are made when somebody looks. */
+export class InboundRecord {
   readonly offset: number;
   readonly timestamp: number;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
+  private readonly bytes: Buffer;
+  private readonly start: number;
+  private readonly keyAt: number;
+  private readonly keyLength: number;
+  private readonly valueAt: number;
+  private readonly valueLength: number;
+  private readonly end: number;
+
+  /** The reader stands before the key; it is left at `end`. Throws RangeError where bytes go on behind it. */
+  constructor(offset: number, timestamp: number, reader: Reader, end: number) {
+    this.offset = offset;
+    this.timestamp = timestamp;
+    this.bytes = reader.bytes;
+    this.start = reader.at;
+    this.keyLength = reader.varint();
+    this.keyAt = reader.at;
+    reader.at += Math.max(0, this.keyLength);
+    this.valueLength = reader.varint();
+    this.valueAt = reader.at;
+    this.end = end;
+    if (this.headersAt > end || end > this.bytes.length) throw new RangeError('a record goes on behind its end');
+    reader.at = end;
+  }
+
+  get key(): Buffer | null {
+    return this.keyLength < 0 ? null : this.bytes.subarray(this.keyAt, this.keyAt + this.keyLength);
+  }
+
+  get value(): Buffer | null {
+    return this.valueLength < 0 ? null : this.bytes.subarray(this.valueAt, this.headersAt);
+  }
+
   /** As `OutboundRecord.headers`. */
-  readonly headers: Buffer;
+  get headers(): Buffer {
+    return this.bytes.subarray(this.headersAt, this.end);
+  }
+
+  get size(): number {
+    return this.end - this.start;
+  }
+
+  /** The same in memory of its own, without the batch that it came in. */
+  copy(): InboundRecord {
+    const reader = new Reader(Buffer.from(this.bytes.subarray(this.start, this.end)));
+    return new InboundRecord(this.offset, this.timestamp, reader, reader.left);
+  }
+
+  private get headersAt(): number {
+    return this.valueAt + Math.max(0, this.valueLength);
+  }
 }
 
 /** Who sends, so that a broker knows what it has already; id -1 for nobody. */
@@ -139,19 +186,13 @@ async function decodeRecords(
   const codec = attributes & CODEC_MASK;
   const body = batch.subarray(HEAD);
   const reader = new Reader(codec === 0 ? body : await codecs(codec).decompress(body));
-  const optional = (): Buffer | null => {
-    const length = reader.varint();
-    return length < 0 ? null : reader.slice(length);
-  };
   for (let left = batch.readInt32BE(57); left > 0; left--) {
     const length = reader.varint();
     const end = reader.at + length;
     reader.at++;
     const timestamp = first + reader.varint();
     const offset = base + reader.varint();
-    const [key, value] = [optional(), optional()];
-    const headers = reader.slice(end - reader.at);
-    if (offset < from) continue;
-    records.push({ offset, timestamp: attributes & LOG_APPEND_TIME ? latest : timestamp, key, value, headers });
+    const record = new InboundRecord(offset, attributes & LOG_APPEND_TIME ? latest : timestamp, reader, end);
+    if (offset >= from) records.push(record);
   }
 }

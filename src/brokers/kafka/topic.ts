@@ -39,8 +39,6 @@ export class Topic {
   private readonly note: (text: string) => void;
   /** Ends what the topic has with the group; called when the last subscription has closed. */
   private readonly onEmpty: () => Promise<void>;
-  /** A message was taken out of those that were read ahead. */
-  private readonly onTaken: () => void;
   private members: Member[] = [];
   private readonly runs = new Map<Held, Run>();
   private ready: Lane[] = [];
@@ -49,15 +47,8 @@ export class Topic {
   /** Its subscriptions have closed: resolves when it has left the group. */
   ending: Promise<void> | undefined;
 
-  constructor(
-    name: string,
-    concurrency: number,
-    note: (text: string) => void,
-    onEmpty: () => Promise<void>,
-    onTaken: () => void,
-  ) {
+  constructor(name: string, concurrency: number, note: (text: string) => void, onEmpty: () => Promise<void>) {
     this.name = name;
-    this.onTaken = onTaken;
     this.concurrency = concurrency;
     this.note = note;
     this.onEmpty = onEmpty;
@@ -152,9 +143,7 @@ export class Topic {
     }
     if (abort.signal.aborted) return;
     this.runs.delete(held);
-    const wantedMore = partition.wantsMore;
     settle(partition, held, outcome);
-    if (!wantedMore && partition.wantsMore) this.onTaken();
     this.released(member);
     this.dispatch();
   }

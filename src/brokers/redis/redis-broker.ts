@@ -12,6 +12,7 @@ import type {
 } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
+import { Closables } from '../../lib/closables.ts';
 import { Connection } from './connection.ts';
 import { ConsumerNames, isParked } from './consumer-name.ts';
 import { Publisher } from './publisher.ts';
@@ -40,7 +41,7 @@ export class RedisBroker implements Broker {
   private readonly topics = new Map<string, Topic>();
   /** On a cluster one for each slot that is read, else one. */
   private readonly readers = new Map<number, Reader>();
-  private readonly subscriptions = new Set<Subscription>();
+  private readonly subscriptions = new Closables();
   private sweeping: NodeJS.Timeout | undefined;
   private keeping: NodeJS.Timeout | undefined;
   private closing: Promise<void> | undefined;
@@ -86,13 +87,7 @@ export class RedisBroker implements Broker {
     while (this.topics.get(name)?.ending) await this.topics.get(name)?.ending;
     this.refuseWhenClosed();
     const subscription = (this.topics.get(name) ?? this.addTopic(group)).join(handler);
-    this.subscriptions.add(subscription);
-    return {
-      close: async (deadline) => {
-        await subscription.close(deadline);
-        this.subscriptions.delete(subscription);
-      },
-    };
+    return this.subscriptions.add(subscription);
   }
 
   async stats(topic: string): Promise<GroupStats> {
@@ -130,7 +125,7 @@ export class RedisBroker implements Broker {
   private async end(): Promise<void> {
     clearTimeout(this.sweeping);
     clearInterval(this.keeping);
-    await Promise.all([...this.subscriptions].map((subscription) => subscription.close(AbortSignal.abort())));
+    await this.subscriptions.close();
     this.connection.close();
   }
 

@@ -35,5 +35,8 @@ test('requests, errors and connections are as they are used', (t) => {
   const { request } = protocolRequest(versions, 'Fetch', { maxWaitTime: 1, minBytes: 1, maxBytes: 1, topics: [] });
   t.like(request, { apiKey: 1, apiVersion: 11, apiName: 'Fetch' });
   t.like(errorOfCode(6), { type: 'NOT_LEADER_FOR_PARTITION', code: 6, retriable: true });
-  t.is(typeof Connection.prototype.rejectRequests, 'function');
+  for (const name of ['rejectRequests', 'authenticate', 'nextCorrelationId'] as const) {
+    t.is(typeof Connection.prototype[name], 'function');
+  }
+  for (const name of ['push', 'maybeThrottle'] as const) t.is(typeof RequestQueue.prototype[name], 'function');
 });
