@@ -145,3 +145,25 @@ test('a directory may hold components of other building blocks: they are told of
     ['pubsub'],
   );
 });
+
+test('while a stop waits for the app, what the app publishes is taken, kept, and delivered by the next sidecar', async (t) => {
+  const { promise: held, resolve: release } = Promise.withResolvers<number>();
+  const directory = await temporaryDirectory(t);
+  const app = await appFor(t, {
+    subscribe: [sub('order'), sub('done')],
+    reply: ({ path }) => (path === '/order' ? held : 200),
+  });
+  const options = { appPort: app.port, directory, resources: { 'pubsub.yaml': componentFile('pubsub.sqlite') } };
+  const daprd = await startDaprd(t, options);
+  await publish(daprd, 'order', '1');
+  await until(() => paths(app).includes('/order'), 'the app has it');
+  const stopped = daprd.stop();
+  await until(() => daprd.log().includes('Dapr is shutting down'), 'the stop begins');
+  t.is((await publish(daprd, 'done', 'by the handler', { type: 'text/plain' })).status, 204);
+  release(200);
+  t.is(await stopped, 0);
+  t.false(paths(app).includes('/done'));
+  await startDaprd(t, options);
+  await until(() => paths(app).includes('/done'), 'it is delivered');
+  t.is(paths(app).filter((path) => path === '/order').length, 1);
+});
