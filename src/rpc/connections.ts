@@ -9,10 +9,15 @@ import {
 } from 'node:http2';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 
-/** As in Dapr: a connection that does not answer a ping is given up, one without calls closed. */
-const PING_INTERVAL_MS = 10_000;
-const PING_TIMEOUT_MS = 5_000;
-const IDLE_PINGS = 18;
+/** A connection that does not answer a ping is given up, one without calls closed. */
+export interface KeepAlive {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** After so many pings without a call. */
+  readonly idlePings: number;
+}
+
+const AS_IN_DAPR: KeepAlive = { intervalMs: 10_000, timeoutMs: 5_000, idlePings: 18 };
 const MAX_STREAMS = 10_000;
 /** Requests of some hundred KiB come without waiting for the other side. */
 const STREAM_WINDOW_BYTES = 1 << 20;
@@ -24,9 +29,11 @@ export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders)
 
 export class Connections {
   private readonly server: Http2Server;
+  private readonly keepAlive: KeepAlive;
   private readonly open = new Map<ServerHttp2Session, Socket>();
 
-  constructor(onStream: OnStream, maxHeaderBytes: number) {
+  constructor(onStream: OnStream, maxHeaderBytes: number, keepAlive = AS_IN_DAPR) {
+    this.keepAlive = keepAlive;
     this.server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       maxHeaderListPairs: MAX_HEADER_PAIRS,
@@ -68,6 +75,7 @@ export class Connections {
   }
 
   private keep(session: ServerHttp2Session, socket: Socket, onStream: OnStream): void {
+    const { intervalMs, timeoutMs, idlePings: most } = this.keepAlive;
     let calls = 0;
     let idlePings = 0;
     this.open.set(session, socket);
@@ -81,11 +89,11 @@ export class Connections {
       onStream(stream, headers);
     });
     const pinging = setInterval(() => {
-      if (calls === 0 && ++idlePings >= IDLE_PINGS) return void session.close();
+      if (calls === 0 && ++idlePings >= most) return void session.close();
       if (session.destroyed) return;
-      const lost = setTimeout(() => socket.destroy(), PING_TIMEOUT_MS).unref();
+      const lost = setTimeout(() => socket.destroy(), timeoutMs).unref();
       session.ping(() => clearTimeout(lost));
-    }, PING_INTERVAL_MS).unref();
+    }, intervalMs).unref();
     session.once('close', () => {
       clearInterval(pinging);
       this.open.delete(session);
