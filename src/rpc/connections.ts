@@ -18,6 +18,7 @@ export interface KeepAlive {
 }
 
 const AS_IN_DAPR: KeepAlive = { intervalMs: 10_000, timeoutMs: 5_000, idlePings: 18 };
+/** All of them may be given up within a second: a broker that hangs lets the deadlines of many publishes pass at once. */
 const MAX_STREAMS = 10_000;
 /** Requests of some hundred KiB come without waiting for the other side. */
 const STREAM_WINDOW_BYTES = 1 << 20;
@@ -37,6 +38,8 @@ export class Connections {
     this.server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       maxHeaderListPairs: MAX_HEADER_PAIRS,
+      streamResetBurst: MAX_STREAMS,
+      streamResetRate: MAX_STREAMS,
       settings: {
         maxConcurrentStreams: MAX_STREAMS,
         initialWindowSize: STREAM_WINDOW_BYTES,

@@ -190,6 +190,22 @@ test('a call whose time is over is DEADLINE_EXCEEDED', async (t) => {
   t.is((await late).trailers['grpc-status'], '4');
 });
 
+test('thousands of calls that are given up at once do not cost their connection', async (t) => {
+  const { connection } = await stage(t);
+  const calls = Array.from({ length: 3000 }, () => {
+    const stream = connection.request({
+      ':method': 'POST',
+      ':path': `${DAPR}/PublishEvent`,
+      'content-type': 'application/grpc',
+    });
+    return stream.on('error', () => undefined);
+  });
+  t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+  for (const stream of calls) stream.close(constants.NGHTTP2_CANCEL);
+  for (let i = 0; i < 3; i++)
+    t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
+});
+
 test('a client that sends nonsense into its stream loses the stream, and its events go to another', async (t) => {
   const daprd = await startDaprd(t, { resources: { 'pubsub.yaml': componentFile('pubsub.sqlite') } });
   const open = (onEvent: (id: string) => void) => {
