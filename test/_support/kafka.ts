@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { kafkaJars } from '../../scripts/needs.ts';
 import { endProcess } from './end-process.ts';
-import { freePort } from './ports.ts';
+import { freePort, freePorts } from './ports.ts';
 import type { AtEnd } from './redis.ts';
 import { until } from './until.ts';
 
@@ -24,31 +24,48 @@ export interface KafkaOptions {
   readonly scram?: readonly string[];
 }
 
+/** Who a broker is among those of its cluster, by number from 1 on: the ports where all controllers listen. */
+interface Seat {
+  readonly id: number;
+  readonly controllerPorts: readonly number[];
+}
+
 /** One broker that can be killed, stopped and started again on its port, with its data. */
 export class KafkaServer {
   readonly port: number;
   readonly directory: string;
   private readonly options: KafkaOptions;
-  private readonly controllerPort: number;
+  private readonly seat: Seat;
   /** Of the further listeners. */
   private readonly ports = new Map<string, number>();
   private child: ChildProcess | undefined;
 
-  private constructor(port: number, controllerPort: number, options: KafkaOptions) {
+  private constructor(port: number, seat: Seat, options: KafkaOptions) {
     this.port = port;
-    this.controllerPort = controllerPort;
+    this.seat = seat;
     this.options = options;
     this.directory = mkdtempSync(join(tmpdir(), 'kafka-test-'));
   }
 
   /** Starts one and ends it with the test. */
   static async start(atEnd: AtEnd, options: KafkaOptions = {}): Promise<KafkaServer> {
-    const server = new KafkaServer(await freePort(), await freePort(), options);
-    atEnd(() => server.end());
-    for (const name of Object.keys(options.listeners ?? {})) server.ports.set(name, await freePort());
-    await server.format();
-    await server.start();
-    return server;
+    const [server] = await KafkaServer.startCluster(atEnd, 1, options);
+    return server as KafkaServer;
+  }
+
+  /** Starts several of one cluster; each is broker and controller. */
+  static async startCluster(atEnd: AtEnd, count: number, options: KafkaOptions = {}): Promise<KafkaServer[]> {
+    const controllerPorts = await freePorts(count);
+    const servers: KafkaServer[] = [];
+    for (const [index, port] of (await freePorts(count)).entries()) {
+      const server = new KafkaServer(port, { id: index + 1, controllerPorts }, options);
+      atEnd(() => server.end());
+      for (const name of Object.keys(options.listeners ?? {})) server.ports.set(name, await freePort());
+      servers.push(server);
+    }
+    await Promise.all(servers.map((server) => server.format()));
+    await Promise.all(servers.map((server) => server.start()));
+    return servers;
   }
 
   get address(): string {
@@ -105,12 +122,13 @@ export class KafkaServer {
   }
 
   private async format(): Promise<void> {
+    const { id, controllerPorts } = this.seat;
     const properties = {
       'process.roles': 'broker,controller',
-      'node.id': '1',
-      'controller.quorum.voters': `1@127.0.0.1:${this.controllerPort}`,
+      'node.id': String(id),
+      'controller.quorum.voters': controllerPorts.map((port, index) => `${index + 1}@127.0.0.1:${port}`).join(),
       listeners: [
-        `PLAINTEXT://${this.address},CONTROLLER://127.0.0.1:${this.controllerPort}`,
+        `PLAINTEXT://${this.address},CONTROLLER://127.0.0.1:${controllerPorts[id - 1]}`,
         ...[...this.ports.keys()].map((name) => `${name}://${this.addressOf(name)}`),
       ].join(),
       'listener.security.protocol.map': Object.entries({
@@ -140,8 +158,8 @@ export class KafkaServer {
     const file = join(this.directory, 'server.properties');
     writeFileSync(file, text.join('').replaceAll('{port}', String(this.port)));
     const users = (this.options.scram ?? []).flatMap((user) => ['--add-scram', user]);
-    const id = 'MkU3OEVBNTcwNTJENDM2Qg';
-    const child = this.java('format.log', 'kafka.tools.StorageTool', ['format', '-t', id, '-c', file, ...users]);
+    const cluster = 'MkU3OEVBNTcwNTJENDM2Qg';
+    const child = this.java('format.log', 'kafka.tools.StorageTool', ['format', '-t', cluster, '-c', file, ...users]);
     const code = await new Promise((resolve) => child.once('exit', resolve));
     if (code !== 0) throw new Error(`formatting failed:\n${readFileSync(join(this.directory, 'format.log'), 'utf8')}`);
   }

@@ -6,7 +6,10 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import test, { type ExecutionContext } from 'ava';
+import { pluggableBroker } from '../../src/brokers/pluggable/broker.ts';
+import { contextWith } from '../_support/broker-site.ts';
 import { componentFile, publish } from '../_support/daprd.ts';
+import { startSilentServer } from '../_support/silent-server.ts';
 import { until } from '../_support/until.ts';
 import { dapr, temporaryHome } from '../cli/command.ts';
 import { app, COMPONENT, components, site, sub } from './_site.ts';
@@ -63,6 +66,32 @@ for (const [name, type, settings, message] of [
     t.regex(error?.message ?? '', message);
   });
 }
+
+test('opening is given up when told so, be the component absent or hanging', async (t) => {
+  const { sockets } = await site(t);
+  await leaveSocket(join(sockets, 'absent.sock'));
+  const hanging = await startSilentServer(t, { path: join(sockets, 'hanging.sock') });
+  for (const name of ['absent', 'hanging']) {
+    const giveUp = new AbortController();
+    const factory = await pluggableBroker(`pubsub.${name}`, sockets);
+    const opening = factory?.open({}, contextWith([], 'team', giveUp.signal));
+    if (name === 'hanging') await until(() => hanging.met > 0, 'it has tried');
+    const began = performance.now();
+    giveUp.abort();
+    await t.throwsAsync(opening ?? Promise.resolve());
+    t.true(performance.now() - began < 3000, `${name} took ${performance.now() - began} ms`);
+  }
+});
+
+test('a start ends with a sentence when the component hangs', async (t) => {
+  const { daprd: launch, sockets } = await site(t);
+  await startSilentServer(t, { path: join(sockets, 'hanging.sock') });
+  const began = performance.now();
+  await t.throwsAsync(launch({ resources: { 'pubsub.yaml': componentFile('pubsub.hanging', {}, '1s') } }), {
+    message: /init timeout for component pubsub/,
+  });
+  t.log(`${Math.round(performance.now() - began)} ms`);
+});
 
 /** A gRPC server that is no broker. */
 async function serveHealth(t: ExecutionContext, path: string): Promise<void> {

@@ -53,7 +53,7 @@ export class Cluster {
   private readonly asking = new Map<string, Promise<Layout>>();
   private readonly creating: Asking = { topics: new Set(), answer: undefined };
   private readonly looking: Asking = { topics: new Set(), answer: undefined };
-  private closed = false;
+  private readonly closing = new AbortController();
 
   constructor(bootstrap: readonly Address[], options: LinkOptions, teller: Teller) {
     this.bootstrap = bootstrap;
@@ -70,7 +70,7 @@ export class Cluster {
         return await this.link(address, 'ask');
       } catch (error) {
         failure = error;
-        if (this.closed) break;
+        if (this.closing.signal.aborted) break;
       }
     }
     throw failure;
@@ -145,7 +145,7 @@ export class Cluster {
   }
 
   close(): void {
-    this.closed = true;
+    this.closing.abort();
     for (const opening of this.links.values()) void opening.then((link) => link.close()).catch(() => undefined);
     this.links.clear();
   }
@@ -196,19 +196,19 @@ export class Cluster {
 
   /** The one connection of its kind, a new one where the last has gone. */
   private async link(address: Address, purpose: Purpose): Promise<Link> {
-    if (this.closed) throw new Error('component is closed');
+    if (this.closing.signal.aborted) throw new Error('component is closed');
     const key = `${address.host}:${address.port} ${purpose}`;
     const current = await this.links.get(key)?.catch(() => undefined);
     if (current?.isOpen) return current;
     const again = this.links.get(key);
     // Somebody else has found out first.
     if (again && (await again.catch(() => undefined)) !== current) return again;
-    const opening = Link.open(address, this.options);
+    const opening = Link.open(address, this.options, this.closing.signal);
     this.links.set(key, opening);
     try {
       const link = await opening;
       this.teller.back();
-      if (this.closed) link.close();
+      if (this.closing.signal.aborted) link.close();
       return link;
     } catch (error) {
       if (this.links.get(key) === opening) this.links.delete(key);

@@ -2,6 +2,8 @@
 
 import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { unlessAborted } from '../../lib/deadline.ts';
+import { Writer } from './bytes.ts';
 import {
   Broker,
   Connection,
@@ -15,7 +17,6 @@ import {
   type Request,
   type SocketFactory,
 } from './kafkajs.ts';
-import { Writer } from './bytes.ts';
 import type { Address } from './settings.ts';
 
 export interface LinkOptions {
@@ -84,11 +85,11 @@ export class Link {
     });
   }
 
-  /** Rejects when the broker cannot be reached or refuses us. */
-  static async open(address: Address, options: LinkOptions): Promise<Link> {
+  /** Rejects when the broker cannot be reached or refuses us, and when `giveUp` aborts. */
+  static async open(address: Address, options: LinkOptions, giveUp: AbortSignal): Promise<Link> {
     const link = new Link(address, options);
     try {
-      await link.broker.connect();
+      await unlessAborted(giveUp, () => link.close(), link.broker.connect());
       return link;
     } catch (error) {
       link.close();

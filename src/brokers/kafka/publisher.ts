@@ -3,8 +3,6 @@
  * leader has answered: alone a message goes at once, under load many share a request.
  */
 
-import { randomInt } from 'node:crypto';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { OutboundMessage, PublishFailure } from '../../core/broker.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { asksForAvro, type Avro } from './avro.ts';
@@ -13,26 +11,19 @@ import { hasMoved, type Cluster, type Layout } from './cluster.ts';
 import { CODECS } from './compression.ts';
 import { errorOfCode, type ProtocolError } from './kafkajs.ts';
 import { destinationOf, recordOf } from './outgoing.ts';
+import { Identity } from './identity.ts';
 import { PARTITIONERS } from './partitioner.ts';
 import { produce, type BatchFor, type Produced } from './produce-request.ts';
 import { encodeBatch, NOBODY, type OutboundRecord, type Sender } from './record-batch.ts';
 import type { KafkaSettings } from './settings.ts';
+import { Sticky } from './sticky.ts';
 
-/** Where keyless messages of a topic go until a batch of them has left or is large. */
-interface Sticky {
-  partition: number;
-  messages: number;
-}
-
-const STICKY_MESSAGES = 32;
 const ACKS = { all: -1, local: 1, none: 0 } as const;
 /** How long a leader may wait for its replicas. */
 const REPLICATION_MS = 10_000;
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: 0.2 };
 /** Payloads that wait, at most. */
 const MAX_WAITING = 64 * 2 ** 20;
-/** How long a broker may take to say who we are. */
-const SENDER_MS = 5000;
 const LEADER_NOT_AVAILABLE = 5;
 const TOO_LARGE = [10, 18];
 const SENT_BEFORE = 46;
@@ -45,9 +36,9 @@ export class Publisher {
   private readonly avro: Avro;
   /** By partition; with holes. */
   private readonly topics = new Map<string, (Accumulator | undefined)[]>();
-  private readonly sticky = new Map<string, Sticky>();
+  private readonly sticky = new Sticky();
+  private readonly identity: Identity;
   private readonly busyNodes = new Set<number>();
-  private sender: Promise<Sender> | undefined;
   private waitingBytes = 0;
   private isFlushing = false;
   private closed: Error | undefined;
@@ -55,6 +46,7 @@ export class Publisher {
   constructor(settings: KafkaSettings, cluster: Cluster, avro: Avro) {
     this.settings = settings;
     this.cluster = cluster;
+    this.identity = new Identity(cluster);
     this.avro = avro;
   }
 
@@ -109,18 +101,7 @@ export class Publisher {
   }
 
   private partitionOf(topic: string, key: Buffer | null, count: number): number {
-    if (key) return PARTITIONERS[this.settings.partitioner](key, count);
-    const sticky = this.sticky.get(topic) ?? { partition: randomInt(count), messages: 0 };
-    if (sticky.messages >= STICKY_MESSAGES) this.moveOn(sticky);
-    sticky.partition %= count;
-    sticky.messages++;
-    this.sticky.set(topic, sticky);
-    return sticky.partition;
-  }
-
-  private moveOn(sticky: Sticky): void {
-    sticky.partition++;
-    sticky.messages = 0;
+    return key ? PARTITIONERS[this.settings.partitioner](key, count) : this.sticky.next(topic, count);
   }
 
   private add(topic: string, partition: number, record: OutboundRecord, job: Job, index: number): void {
@@ -181,8 +162,7 @@ export class Publisher {
   }
 
   private take(accumulator: Accumulator): Batch {
-    const sticky = this.sticky.get(accumulator.topic);
-    if (sticky?.partition === accumulator.partition) this.moveOn(sticky);
+    this.sticky.left(accumulator.topic, accumulator.partition);
     return accumulator.take(this.settings.maxMessageBytes);
   }
 
@@ -190,7 +170,8 @@ export class Publisher {
   private async deliver(leader: number, batches: ReadonlyMap<Accumulator, Batch>): Promise<readonly Produced[]> {
     if (leader < 0) throw errorOfCode(LEADER_NOT_AVAILABLE);
     const link = await this.cluster.node(leader, 'produce');
-    const sender = await this.identify();
+    // A message that a leader only, or nobody, is to have kept may be stored twice.
+    const sender = this.settings.producerRequiredAcks === 'all' ? await this.identity.get() : NOBODY;
     const parts: BatchFor[] = [];
     for (const [accumulator, batch] of batches) {
       const { topic, partition } = accumulator;
@@ -211,7 +192,7 @@ export class Publisher {
     accumulator.isBusy = false;
     if (isStored && batch.encoded) accumulator.stored(batch.waiting.length, batch.encoded.sender);
     // Its numbers may have been used or not: whoever went on with them could be mistaken for it.
-    if (!isStored && batch.encoded) this.sender = undefined;
+    if (!isStored && batch.encoded) this.identity.forget();
     this.finish(batch.waiting, isStored ? undefined : failure);
   }
 
@@ -224,7 +205,7 @@ export class Publisher {
     }
     if (!this.mayTryAgain(batch, failure)) return false;
     if (SENDER_LOST.includes(code)) {
-      this.sender = undefined;
+      this.identity.forget();
       batch.encoded = undefined;
     }
     if (hasMoved(code) || code === 0) this.cluster.forget(accumulator.topic);
@@ -251,37 +232,6 @@ export class Publisher {
       job.done(index, failure);
     }
   }
-
-  /** By whom the brokers recognise what they have stored already. Where they do not allow it, nobody. */
-  private identify(): Promise<Sender> {
-    this.sender ??= this.askForSender().catch((error: unknown) => {
-      this.sender = undefined;
-      throw error;
-    });
-    return this.sender;
-  }
-
-  private async askForSender(): Promise<Sender> {
-    if (this.settings.producerRequiredAcks !== 'all') return NOBODY;
-    const deadline = performance.now() + SENDER_MS;
-    for (;;) {
-      const link = await this.cluster.any();
-      try {
-        const args = { transactionalId: null, transactionTimeout: 0 };
-        const { producerId, producerEpoch } = await link.ask<Producer>('InitProducerId', args);
-        return { id: BigInt(producerId), epoch: producerEpoch };
-      } catch (error) {
-        if (!link.isOpen || performance.now() > deadline) throw error;
-        if ((error as Partial<ProtocolError>).retriable === false) return NOBODY;
-        await wait(BACKOFF.initialMs); // a broker that has just started
-      }
-    }
-  }
-}
-
-interface Producer {
-  readonly producerId: string;
-  readonly producerEpoch: number;
 }
 
 function failureOf(produced: readonly Produced[], { topic, partition }: Accumulator): Error | undefined {
