@@ -78,13 +78,12 @@ async function withstand(
   }
   await Promise.all(published);
   for (const [index, { broker }] of groups.entries()) {
-    const handled = (recorders[index] as Recorder).texts;
     const isDone = async (): Promise<boolean> => {
       const { lag, pending } = await broker.stats(topic);
       return lag + pending === 0;
     };
     await until(() => isDone().catch(() => false), 'everything is settled', PATIENCE_MS);
-    audit(t, { tried, acknowledged, handled });
+    audit(t, { tried, acknowledged, handled: (recorders[index] as Recorder).texts });
   }
 }
 

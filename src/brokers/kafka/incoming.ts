@@ -3,7 +3,8 @@
 import type { InboundMessage } from '../../core/broker.ts';
 import type { Avro } from './avro.ts';
 import { decodeHeaders, escapeText, type HeaderOptions } from './headers.ts';
-import type { Held, Partition } from './partition.ts';
+import type { Held } from './lanes.ts';
+import type { Partition } from './partition.ts';
 import type { InboundRecord } from './record-batch.ts';
 import type { Present } from './topic.ts';
 

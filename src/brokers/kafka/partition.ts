@@ -3,40 +3,13 @@
  * to commit never passes a message that is not.
  */
 
-import type { Unsettled, Note } from './note.ts';
-import { writeNote } from './note.ts';
+import { Lanes, type Held, type Lane, type LaneOptions } from './lanes.ts';
+import { writeNote, type Note, type Unsettled } from './note.ts';
 import type { Decoded, InboundRecord } from './record-batch.ts';
 
-/** A message that is not settled. */
-export interface Held extends Unsettled {
-  attempt: number;
-  dueAt: number;
-  /** Gone while it is parked. */
-  record: InboundRecord | undefined;
-  lane: Lane;
-}
-
-/** Messages that are handled one after the other, or batch after batch. */
-export interface Lane {
-  readonly key: string;
-  readonly partition: Partition;
-  /** What no handler has, in the order of offsets. */
-  readonly queue: Held[];
-  /** How many of its messages handlers have. */
-  running: number;
-  /** Its first message waits for a handler or for its time. */
-  isListed: boolean;
-  timer?: NodeJS.Timeout;
-}
-
-export interface PartitionOptions {
-  readonly ordering: 'key' | 'partition' | 'none';
+export interface PartitionOptions extends LaneOptions {
   /** Messages to read ahead. */
   readonly readAhead: number;
-  /** How many messages of a lane may be handled together. */
-  readonly together: () => number;
-  /** The first message of a lane may be handled now. */
-  readonly onReady: (lane: Lane) => void;
   /** Something was settled. */
   readonly onSettled: () => void;
   /** A commit would tell something new. */
@@ -51,7 +24,6 @@ const MAX_BYTES = 4 * 2 ** 20;
 const MAX_OPEN = 220;
 /** Behind messages that wait for their time more may be read, to find others: so many times as many. */
 const BEHIND_WAITING = 16;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Partition {
   readonly topic: string;
@@ -69,13 +41,10 @@ export class Partition {
   private readonly options: PartitionOptions;
   /** In the order of their offsets. */
   private readonly held = new Map<number, Held>();
-  private readonly lanes = new Map<string, Lane>();
-  /** Lanes that have to wait until less is open. */
-  private stalled: Lane[] = [];
+  private readonly lanes: Lanes;
   private before: Note | undefined;
   private until: number;
   private openCount = 0;
-  private waitingCount = 0;
   private isFull = false;
   /** Of what is in hand. */
   bytes = 0;
@@ -87,6 +56,7 @@ export class Partition {
     this.before = note;
     this.until = note?.until ?? offset;
     this.options = options;
+    this.lanes = new Lanes(this, options);
   }
 
   get wantsMore(): boolean {
@@ -96,7 +66,7 @@ export class Partition {
 
   private get hasRoom(): boolean {
     const { readAhead } = this.options;
-    const limit = this.waitingCount > 0 ? readAhead * BEHIND_WAITING : readAhead;
+    const limit = this.lanes.waiting > 0 ? readAhead * BEHIND_WAITING : readAhead;
     return this.held.size - this.openCount < limit && this.bytes < MAX_BYTES;
   }
 
@@ -139,19 +109,17 @@ export class Partition {
   }
 
   stall(lane: Lane): void {
-    this.stalled.push(lane);
+    this.lanes.stall(lane);
   }
 
   /** A handler gets the first of a lane. */
   begin(held: Held): void {
     const { lane } = held;
-    lane.queue.shift();
-    lane.running++;
-    lane.isListed = false;
+    this.lanes.shift(lane);
     if (held.attempt++ === 0) this.openCount++;
     this.until = Math.max(this.until, held.offset + 1);
     this.changed();
-    this.next(lane);
+    this.lanes.next(lane);
   }
 
   /** It is settled for good. */
@@ -161,10 +129,8 @@ export class Partition {
     this.openCount--;
     this.changed();
     this.options.onSettled();
-    this.ended(held.lane);
-    const { stalled } = this;
-    this.stalled = [];
-    for (const lane of stalled) this.options.onReady(lane);
+    this.lanes.ended(held.lane);
+    this.lanes.resume();
   }
 
   /** It comes again, not before `afterMs` from now. */
@@ -172,8 +138,8 @@ export class Partition {
     held.dueAt = afterMs > 0 ? Date.now() + afterMs : 0;
     // What waits long must not keep the bytes of everything that was read with it.
     if (afterMs > 0 && held.record) held.record = held.record.copy();
-    this.requeue(held);
-    this.ended(held.lane);
+    this.lanes.insert(held);
+    this.lanes.ended(held.lane);
     this.changed();
   }
 
@@ -182,7 +148,7 @@ export class Partition {
     held.dueAt = Infinity;
     held.record = undefined;
     this.changed();
-    this.ended(held.lane);
+    this.lanes.ended(held.lane);
   }
 
   get parked(): Held[] {
@@ -200,10 +166,10 @@ export class Partition {
     }
     held.record = record;
     this.bytes += record.size;
-    held.lane = this.laneOf(record);
-    this.requeue(held);
+    held.lane = this.lanes.of(record);
+    this.lanes.insert(held);
     this.changed();
-    this.next(held.lane);
+    this.lanes.next(held.lane);
   }
 
   /** Somebody else's from now on. */
@@ -244,64 +210,25 @@ export class Partition {
   }
 
   private hold(record: InboundRecord, known: Unsettled | undefined): void {
-    const lane = this.laneOf(record);
+    const lane = this.lanes.of(record);
     const { attempt = 0, dueAt = 0 } = known ?? {};
     // What its last owner had parked comes again.
     const held: Held = { offset: record.offset, attempt, dueAt: dueAt === Infinity ? 0 : dueAt, record, lane };
     if (attempt > 0) this.openCount++;
     this.held.set(record.offset, held);
     this.bytes += record.size;
-    lane.queue.push(held);
-    this.next(lane);
-  }
-
-  private laneOf(record: InboundRecord): Lane {
-    const { ordering } = this.options;
-    const key = ordering === 'key' ? record.key : null;
-    const name = key ? `k${key.toString('latin1')}` : '';
-    const lane = this.lanes.get(name) ?? { key: name, partition: this, queue: [], running: 0, isListed: false };
-    if (ordering !== 'none') this.lanes.set(name, lane);
-    return lane;
-  }
-
-  /** Into its lane, at its place. */
-  private requeue(held: Held): void {
-    const { queue } = held.lane;
-    const place = queue.findIndex(({ offset }) => offset > held.offset);
-    queue.splice(place < 0 ? queue.length : place, 0, held);
+    this.lanes.append(held);
   }
 
   private forget({ record }: Held): void {
     if (record) this.bytes -= record.size;
   }
 
-  private ended(lane: Lane): void {
-    lane.running--;
-    this.next(lane);
-  }
-
-  /** The lane goes on with its first message, unless it has enough to do. */
-  private next(lane: Lane): void {
-    const [first] = lane.queue;
-    if (!first && lane.running === 0 && this.lanes.get(lane.key) === lane) this.lanes.delete(lane.key);
-    if (!first || lane.isListed || this.isRevoked || lane.running >= this.options.together()) return;
-    lane.isListed = true;
-    const waitMs = first.dueAt - Date.now();
-    if (waitMs <= 0) return this.options.onReady(lane);
-    this.waitingCount++;
-    const go = (): void => {
-      this.waitingCount--;
-      lane.isListed = false;
-      this.next(lane);
-    };
-    lane.timer = setTimeout(go, Math.min(waitMs, MAX_TIMER_MS));
-  }
-
   /** The handler that has it was given up. */
   giveBack(held: Held): void {
     held.dueAt = 0;
-    this.requeue(held);
-    this.ended(held.lane);
+    this.lanes.insert(held);
+    this.lanes.ended(held.lane);
   }
 }
 

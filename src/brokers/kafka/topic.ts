@@ -1,7 +1,8 @@
 /** The handlers of one topic, and which of its messages they have. */
 
 import type { Handler, InboundMessage, Outcome, Subscription } from '../../core/broker.ts';
-import type { Held, Lane, Partition } from './partition.ts';
+import type { Held, Lane } from './lanes.ts';
+import type { Partition } from './partition.ts';
 
 /** Makes what a handler gets; rejects when that cannot be, for a schema that is missing. */
 export type Present = (partition: Partition, held: Held) => InboundMessage | Promise<InboundMessage>;
