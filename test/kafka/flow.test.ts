@@ -112,6 +112,20 @@ for (const compression of ['gzip', 'snappy', 'lz4', 'zstd']) {
   });
 }
 
+for (const producerRequiredAcks of ['none', 'local']) {
+  test.serial(`what is published with producerRequiredAcks ${producerRequiredAcks} arrives in order`, async (t) => {
+    const { broker } = await open(t, { producerRequiredAcks });
+    const recorder = new Recorder();
+    await subscribe(broker, `acks-${producerRequiredAcks}`, recorder);
+    const all = texts('m', 300);
+    for (const content of all) {
+      t.deepEqual(await broker.publish(`acks-${producerRequiredAcks}`, [keyed('k', content)]), []);
+    }
+    await until(() => recorder.messages.length >= all.length, 'all arrived');
+    t.deepEqual(recorder.texts, all);
+  });
+}
+
 test.serial('a retry stops its own key only, and with ordering by partition all of it', async (t) => {
   for (const [ordering, passes] of [
     ['key', true],
