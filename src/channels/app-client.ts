@@ -1,5 +1,8 @@
 /** How requests get to an app over HTTP, whichever version of it the app speaks. */
 
+/** Open at once; what is more waits. */
+export const MAX_CONNECTIONS = 1024;
+
 export interface AppRequest {
   readonly method: string;
   /** The request target, escaped. */

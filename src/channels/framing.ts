@@ -1,6 +1,6 @@
 /** How gRPC puts messages on a stream of bytes: a flag that tells whether one is compressed, its length, itself. */
 
-const PREFIX_BYTES = 5;
+export const PREFIX_BYTES = 5;
 
 /** The bytes of messages that go together. */
 export function framed(messages: readonly Uint8Array[]): Buffer {

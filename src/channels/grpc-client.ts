@@ -11,7 +11,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Traffic } from '../core/traffic.ts';
-import { framed } from './framing.ts';
+import { framed, PREFIX_BYTES } from './framing.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -29,7 +29,6 @@ export class GrpcCallError extends Error {
 export type CallMetadata = readonly string[];
 
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_STATUS, HTTP2_HEADER_TE } = constants;
-const PREFIX_BYTES = 5;
 const OK = 0;
 const CANCELLED = 1;
 const UNKNOWN = 2;

@@ -3,10 +3,9 @@
  * The general client costs 28 us of processor time for each delivery, this one 17 (docs/decisions/0013).
  */
 
-import type { AppClient, AppRequest, Reply } from './app-client.ts';
+import { MAX_CONNECTIONS, type AppClient, type AppRequest, type Reply } from './app-client.ts';
 import { HttpConnection, type Job } from './http-connection.ts';
 
-const MAX_CONNECTIONS = 1024;
 const SWEEP_MS = 500;
 
 export interface HttpClientOptions {

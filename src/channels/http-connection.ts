@@ -82,8 +82,9 @@ export class HttpConnection {
     }
   }
 
-  /** Ends the connection; a request that it carries fails with `error`. */
+  /** Ends the connection, which gets no request any more; one that it carries fails with `error`. */
   destroy(error?: Error): void {
+    this.events.onClose();
     if (error) this.fail(error);
     this.socket.destroy();
   }
@@ -91,7 +92,7 @@ export class HttpConnection {
   private onBytes(bytes: Buffer): boolean {
     const { response } = this;
     if (!response) {
-      this.socket.destroy(); // nothing was asked
+      this.destroy(); // nothing was asked
       return true;
     }
     this.isTired = false;
@@ -119,11 +120,11 @@ export class HttpConnection {
   private finish(response: ResponseReader, tooMuch: boolean): void {
     const { status, headers, content: body } = response;
     const job = this.settle();
-    const keeps = response.keepsAlive && !tooMuch && !job?.request.reset && this.socket.writableLength === 0;
-    job?.resolve({ status, headers, body });
-    if (!keeps) return void this.socket.destroy();
     const given = (response.keepsAliveMs ?? Infinity) - KEEP_ALIVE_MARGIN_MS;
-    if (given <= 0) return void this.socket.destroy();
+    const isClean = !tooMuch && this.socket.writableLength === 0;
+    const keeps = response.keepsAlive && given > 0 && isClean && !job?.request.reset;
+    job?.resolve({ status, headers, body });
+    if (!keeps) return this.destroy();
     this.freeAt = performance.now();
     this.restsUntil = this.freeAt + Math.min(KEEP_ALIVE_MS, given);
     this.events.onFree();

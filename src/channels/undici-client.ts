@@ -2,9 +2,8 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { H2CClient, Pool, type Dispatcher } from 'undici';
-import type { AppClient, AppRequest, Reply } from './app-client.ts';
+import { MAX_CONNECTIONS, type AppClient, type AppRequest, type Reply } from './app-client.ts';
 
-const MAX_CONNECTIONS = 1024;
 const EMPTY = Buffer.alloc(0);
 
 export interface UndiciClientOptions {

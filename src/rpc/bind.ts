@@ -7,7 +7,7 @@ import { baggageFault } from '../core/baggage.ts';
 import type { Trace } from '../core/trace.ts';
 import type { Tracer } from '../core/tracer.ts';
 import type { GrpcExchange, OnMessage } from '../core/traffic.ts';
-import type { CallStatus, ServerCall } from './call.ts';
+import { OK, type CallStatus, type ServerCall } from './call.ts';
 import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
 import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
 
@@ -59,7 +59,6 @@ export interface Codec<Request, Response> {
   responseSerialize(response: Response): Uint8Array;
 }
 
-const OK: CallStatus = { code: GrpcCode.OK, details: '' };
 const NO_MESSAGE: CallStatus = { code: GrpcCode.INTERNAL, details: 'the request has no message' };
 const TWO_MESSAGES: CallStatus = { code: GrpcCode.INTERNAL, details: 'the request has more than one message' };
 

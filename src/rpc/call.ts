@@ -25,7 +25,7 @@ export interface CallReader {
 }
 
 const { HTTP2_HEADER_STATUS, HTTP2_HEADER_CONTENT_TYPE } = constants;
-const OK: CallStatus = { code: GrpcCode.OK, details: '' };
+export const OK: CallStatus = { code: GrpcCode.OK, details: '' };
 const HEADERS = { [HTTP2_HEADER_STATUS]: 200, [HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc' };
 const WAIT_FOR_TRAILERS = { waitForTrailers: true };
 const INFLATE = new Map([
