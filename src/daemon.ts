@@ -11,6 +11,7 @@ import { createLogger } from './observe/logger.ts';
 import { Sidecar } from './sidecar.ts';
 
 const VERSION = packageVersion();
+const ENGINE_FLAGS = ['--heap-growing-percent=150', '--no-maglev', '--invocation-count-for-turbofan=500'];
 
 /** Runs the command and returns its exit code. */
 export async function main(argv: readonly string[], variables: NodeJS.ProcessEnv): Promise<number> {
@@ -71,7 +72,7 @@ async function run(options: DaprdOptions): Promise<number> {
     signals.sidecar = sidecar;
     try {
       await sidecar.start();
-      keepHeapSmall();
+      tuneEngine();
     } catch (error) {
       if (!sidecar.isStopping) {
         log.error(`Fatal error from runtime: ${messageOf(error)}`);
@@ -87,13 +88,15 @@ async function run(options: DaprdOptions): Promise<number> {
 }
 
 /**
- * Collects the old generation when it has doubled; V8 would let it grow fourfold, and what a busy sidecar has there is
- * almost all garbage. Not as a flag of the command: code is taken from the caches, also that of Node itself, only
- * under the flags it was made with, so the cache is written first and the flag is set when everything is loaded.
+ * Fits the engine to a process whose hot code is small and whose garbage is short-lived. The old generation is collected
+ * when it is two and a half times what was left; V8 would let it grow fourfold. Hot functions go to the optimizing
+ * compiler sooner, and not through the middle one, which compiled most of them only to be replaced. Not as flags of the
+ * command: code is taken from the caches, also that of Node itself, only under the flags it was made with, so the cache
+ * is written first and the flags are set when everything is loaded.
  */
-function keepHeapSmall(): void {
+function tuneEngine(): void {
   flushCompileCache();
-  setFlagsFromString('--heap-growing-percent=100');
+  for (const flag of ENGINE_FLAGS) setFlagsFromString(flag);
 }
 
 /** Nothing that somebody sends may end the sidecar. What was in hand is not settled, so it comes again. */
