@@ -95,7 +95,7 @@ function firstJson(data: Uint8Array): Uint8Array | undefined {
 /** A CloudEvent the publisher wrote: kept as it is but for what the runtime owns and what is missing (contract 4.3). */
 function complete(data: Uint8Array, expiration: string | undefined, context: EnvelopeContext): Buffer {
   const bytes = isUtf8(data) ? data : Buffer.from(asBuffer(data).toString('utf8'));
-  let members: Member[];
+  let members: readonly Member[];
   try {
     members = membersOf(bytes);
   } catch (error) {

@@ -1,6 +1,6 @@
 /** A broker's message as the event that a recipient gets (contract 4.7). */
 
-import { endsWithObject, JsonFault, membersOf, type Member, stringAt } from '../lib/json-bytes.ts';
+import { JsonFault, membersOf, objectAt, skipSpace, stringAt, type Member } from '../lib/json-bytes.ts';
 import { baggageFault } from './baggage.ts';
 import type { InboundMessage } from './broker.ts';
 import { asBuffer, assemble, wrapRaw } from './cloud-event.ts';
@@ -33,8 +33,8 @@ export function unwrap(message: InboundMessage, pubsubName: string, topic: strin
   if (find(message.metadata, 'content-type') === 'application/octet-stream') return binary(message, pubsubName, topic);
   const bytes = asBuffer(message.data);
   try {
-    const members = membersOf(bytes);
-    if (endsWithObject(bytes, members)) return eventOf(bytes, members, message.metadata, true);
+    const { members, end } = objectAt(bytes, 0);
+    if (skipSpace(bytes, end) === bytes.length) return eventOf(bytes, members, message.metadata, true);
   } catch (error) {
     if (!(error instanceof JsonFault)) throw error;
   }

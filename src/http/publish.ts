@@ -5,7 +5,7 @@ import type { BulkPublishRequestEntry } from '../../gen/dapr/proto/runtime/v1/pu
 import { SidecarError, messageOf } from '../core/errors.ts';
 import { mediaType } from '../core/cloud-event.ts';
 import { PublishError, type Publisher } from '../core/publisher.ts';
-import { elementsOf, JsonFault, kindAt, membersOf, skipSpace } from '../lib/json-bytes.ts';
+import { elementsOf, JsonFault, kindAt, objectAt, skipSpace, type ObjectAt } from '../lib/json-bytes.ts';
 import type { CallContext } from '../rpc/bind.ts';
 import type { DaprApi } from '../rpc/dapr.ts';
 import { BodyTooLarge, readBody } from './body.ts';
@@ -83,13 +83,15 @@ function parseEntries(body: Buffer): RawEntry[] {
   const first = skipSpace(body, 0);
   if (body[first] === undefined) throw new JsonFault('EOF');
   const elements = elementsOf(body);
-  if (elements) return elements.map(({ from, to }) => parseEntry(body.subarray(from, to)));
+  if (elements) {
+    return elements.map((element) => parseEntry(body, typeof element === 'number' ? objectAt(body, element) : element));
+  }
   if (kindAt(body, first) === 'null') return [];
   throw new JsonFault(`json: cannot unmarshal ${kindAt(body, first)} into Go value of type ${GO_TYPE}`);
 }
 
-function parseEntry(bytes: Buffer): RawEntry {
-  const members = new Map(membersOf(bytes).map(({ key, from, to }) => [key.toLowerCase(), bytes.subarray(from, to)]));
+function parseEntry(body: Buffer, element: ObjectAt): RawEntry {
+  const members = new Map(element.members.map(({ key, from, to }) => [key.toLowerCase(), body.subarray(from, to)]));
   const parsed = (key: string): unknown => JSON.parse(members.get(key)?.toString('utf8') ?? 'null') as unknown;
   const string = (key: string): string => {
     const value = parsed(key);

@@ -170,51 +170,53 @@ export function valueEnd(bytes: Uint8Array, from: number): number {
   }
 }
 
-/**
- * The members of the JSON object that `bytes` begins with, in order, repeated keys included. What follows the object
- * is ignored. Throws JsonFault when it is no valid JSON, or no object.
- */
-export function membersOf(bytes: Uint8Array): Member[] {
-  let i = skipSpace(bytes, 0);
+/** A JSON object: its members in order, repeated keys included, and the offset after it. */
+export interface ObjectAt {
+  readonly members: readonly Member[];
+  readonly end: number;
+}
+
+/** The JSON object at `from` (white space before it is skipped). Throws JsonFault when it is no valid JSON, or no object. */
+export function objectAt(bytes: Uint8Array, from: number): ObjectAt {
+  let i = skipSpace(bytes, from);
   if (bytes[i] !== OPEN_BRACE) {
-    valueEnd(bytes, 0);
+    valueEnd(bytes, from);
     throw new JsonFault(`json: cannot unmarshal ${kindAt(bytes, i)} into Go value of type map[string]interface {}`);
   }
   const members: Member[] = [];
   i = skipSpace(bytes, i + 1);
-  if (bytes[i] === CLOSE_BRACE) return members;
+  if (bytes[i] === CLOSE_BRACE) return { members, end: i + 1 };
   for (;;) {
     const from = keyEnd(bytes, i);
     const to = valueEnd(bytes, from);
     members.push({ key: stringAt(bytes, i), from, to });
     i = skipSpace(bytes, to);
-    if (bytes[i] === CLOSE_BRACE) return members;
+    if (bytes[i] === CLOSE_BRACE) return { members, end: i + 1 };
     if (bytes[i] !== COMMA) throw fault(bytes, i, 'after object key:value pair');
     i = skipSpace(bytes, i + 1);
   }
 }
 
-/** Whether nothing but white space follows the object that `bytes` begins with and whose members these are. */
-export function endsWithObject(bytes: Uint8Array, members: readonly Member[]): boolean {
-  const last = members.at(-1);
-  const close = skipSpace(bytes, last ? last.to : skipSpace(bytes, 0) + 1);
-  return skipSpace(bytes, close + 1) >= bytes.length;
-}
+/** The members of the object that `bytes` begins with. What follows the object is ignored. Throws like `objectAt`. */
+export const membersOf = (bytes: Uint8Array): readonly Member[] => objectAt(bytes, 0).members;
 
-/** The elements of the JSON array that `bytes` begins with, undefined when it is another kind of value. Throws JsonFault. */
-export function elementsOf(bytes: Uint8Array): Omit<Member, 'key'>[] | undefined {
+/**
+ * The elements of the JSON array that `bytes` begins with, objects read and of other values the offset; undefined when
+ * it is another kind of value. Throws JsonFault.
+ */
+export function elementsOf(bytes: Uint8Array): (ObjectAt | number)[] | undefined {
   let i = skipSpace(bytes, 0);
   if (bytes[i] !== OPEN_BRACKET) {
     valueEnd(bytes, 0);
     return undefined;
   }
-  const elements: Omit<Member, 'key'>[] = [];
+  const elements: (ObjectAt | number)[] = [];
   i = skipSpace(bytes, i + 1);
   if (bytes[i] === CLOSE_BRACKET) return elements;
   for (;;) {
-    const to = valueEnd(bytes, i);
-    elements.push({ from: i, to });
-    i = skipSpace(bytes, to);
+    const element = bytes[i] === OPEN_BRACE ? objectAt(bytes, i) : i;
+    elements.push(element);
+    i = skipSpace(bytes, typeof element === 'number' ? valueEnd(bytes, i) : element.end);
     if (bytes[i] === CLOSE_BRACKET) return elements;
     if (bytes[i] !== COMMA) throw fault(bytes, i, 'after array element');
     i = skipSpace(bytes, i + 1);

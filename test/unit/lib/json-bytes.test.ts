@@ -84,11 +84,10 @@ test('what is no object has no members', (t) => {
   t.throws(() => membersOf(bytes('{"a":1')), { message: 'unexpected EOF' });
 });
 
-test('the elements of an array are found with their bytes', (t) => {
+test('the elements of an array are found, objects with their members and their end', (t) => {
   const text = '[ 1,{"a":[2]} ,"x"]';
-  t.deepEqual(
-    elementsOf(bytes(text))?.map(({ from, to }) => text.slice(from, to)),
-    ['1', '{"a":[2]}', '"x"'],
-  );
+  t.deepEqual(elementsOf(bytes(text)), [2, { members: [{ key: 'a', from: 9, to: 12 }], end: 13 }, 15]);
+  t.deepEqual(elementsOf(bytes('[]')), []);
   t.is(elementsOf(bytes('{}')), undefined);
+  t.throws(() => elementsOf(bytes('[{"a":1} 2]')), { message: "invalid character '2' after array element" });
 });
