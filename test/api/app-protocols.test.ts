@@ -87,7 +87,7 @@ test('an app over gRPC with TLS is reached; its health is asked for without its 
   });
   const args = ['--app-protocol', 'grpcs', '--enable-app-health-check', '--app-health-probe-interval', '1'];
   const daprd = await startDaprd(t, { appPort: port, args, env: { APP_API_TOKEN: 'mine' } });
-  await until(() => daprd.log().includes('App entered healthy status'), 'the app is well');
+  await until(() => daprd.log().includes('app is subscribed to the following topics'), 'the app is well, and asked');
   await publish(daprd, 'a', '1');
   await until(() => tokens['event'], 'the event arrives');
   t.deepEqual(tokens, { list: ['mine'], event: ['mine'], health: [] });
