@@ -112,6 +112,7 @@ test('a server is trusted by the given authority only, unless its certificate is
 async function startTokenEndpoint(
   t: ExecutionContext,
   status = 200,
+  lifetime = 3600,
 ): Promise<{ url: string; asked: URLSearchParams[] }> {
   const asked: URLSearchParams[] = [];
   const endpoint = createServer((request, response) => {
@@ -120,9 +121,9 @@ async function startTokenEndpoint(
     request.on('end', () => {
       asked.push(new URLSearchParams(body));
       const now = Math.floor(Date.now() / 1000);
-      const claims = { sub: 'carol', iat: now, exp: now + 3600, scope: 'kafka' };
+      const claims = { sub: 'carol', iat: now, exp: now + lifetime, scope: 'kafka' };
       const parts = [{ alg: 'none' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
-      const answer = { access_token: `${parts.join('.')}.`, expires_in: 3600, token_type: 'bearer' };
+      const answer = { access_token: `${parts.join('.')}.`, expires_in: lifetime, token_type: 'bearer' };
       const refusal = { error: 'invalid_client', error_description: 'who are you' };
       response.writeHead(status, { 'content-type': 'application/json' });
       response.end(JSON.stringify(status === 200 ? answer : refusal));
@@ -173,6 +174,41 @@ test('a token for a signed assertion gets in', async (t) => {
   t.true(verify('RSA-SHA256', Buffer.from(`${header}.${claims}`), publicKey, Buffer.from(signature, 'base64url')));
   t.is(form?.get('resource'), 'kafka');
   t.is(asked.length, 1);
+});
+
+test('sessions of any length are renewed in time, by a token that is new', async (t) => {
+  const { url, asked } = await startTokenEndpoint(t, 200, 4);
+  const { broker } = await openSite(t, {
+    brokers: server.addressOf('TOKEN'),
+    authType: 'oidc',
+    disableTls: 'true',
+    oidcTokenEndpoint: url,
+    oidcClientID: 'app',
+    oidcClientSecret: 'hush',
+  });
+  const recorder = new Recorder();
+  const topic = `renewed-${++topics}`;
+  await subscribe(broker, topic, recorder);
+  let published = 0;
+  const began = performance.now();
+  while (performance.now() - began < 9000) {
+    await publish(broker, topic, String(published++));
+    await until(() => recorder.messages.length === published, 'it arrived');
+  }
+  t.true(asked.length >= 6 && asked.length < 40, `${asked.length} tokens`);
+});
+
+test('a token that the broker does not believe is an error at once', async (t) => {
+  const { url } = await startTokenEndpoint(t, 200, -60);
+  const settings = {
+    brokers: server.addressOf('TOKEN'),
+    authType: 'oidc',
+    disableTls: 'true',
+    oidcTokenEndpoint: url,
+    oidcClientID: 'app',
+    oidcClientSecret: 'hush',
+  };
+  await refused(t, settings, /error connecting to .*: SASL OAUTHBEARER authentication failed: .*invalid_token/);
 });
 
 test('a token that is refused is an error that says why and shows no secret', async (t) => {

@@ -1,5 +1,6 @@
 /** Who we are towards Kafka: TLS and SASL as kafkajs wants them. */
 
+import { oauthBearer } from './oauth-bearer.ts';
 import { readToken, type TokenSource } from './tokens.ts';
 import type { KafkaSettings } from './settings.ts';
 
@@ -38,11 +39,7 @@ export function saslOptions(settings: KafkaSettings): object | null {
               resource: settings.oidcResource,
             },
     };
-    const token = readToken(source);
-    return {
-      mechanism: 'oauthbearer',
-      oauthBearerProvider: async () => ({ value: await token(), extensions: settings.extensions }),
-    };
+    return oauthBearer(readToken(source), settings.extensions);
   }
   return null;
 }

@@ -7,6 +7,8 @@
 // @ts-expect-error kafkajs has no types for its inside
 import KafkajsBroker from 'kafkajs/src/broker/index.js';
 // @ts-expect-error kafkajs has no types for its inside
+import { KafkaJSSASLAuthenticationError } from 'kafkajs/src/errors.js';
+// @ts-expect-error kafkajs has no types for its inside
 import KafkajsConnection from 'kafkajs/src/network/connection.js';
 // @ts-expect-error kafkajs has no types for its inside
 import KafkajsRequestQueue from 'kafkajs/src/network/requestQueue/index.js';
@@ -131,6 +133,9 @@ export interface ProtocolError extends Error {
 
 export const errorOfCode = createErrorFromCode as (code: number) => ProtocolError;
 
+/** A broker does not let us in. */
+export const SaslError = KafkaJSSASLAuthenticationError as new (message: string) => Error;
+
 /** The type of an error of Kafka; the name of any other. */
 export const typeOf = (error: unknown): string =>
   (error as { type?: string }).type ?? (error instanceof Error ? error.name : '');
@@ -143,3 +148,17 @@ const schedule = RequestQueue.prototype.scheduleCheckPendingRequests;
 RequestQueue.prototype.scheduleCheckPendingRequests = function (): void {
   if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this);
 };
+
+/** The earliest that a session is renewed before its end, in milliseconds; shorter ones in their last tenth. */
+export const RENEWAL_MS = 10_000;
+
+/**
+ * kafkajs renews a session 10 s before its end, however short it is: one of less at each request, which brokers refuse
+ * when it is more than once a second.
+ */
+Object.defineProperty(Connection.prototype, 'reauthenticationThreshold', {
+  get(this: { readonly sessionLifetime: { toNumber(): number } }): number {
+    return Math.min(RENEWAL_MS, Math.trunc(this.sessionLifetime.toNumber() / 10));
+  },
+  set: () => undefined, // its constructor
+});

@@ -4,6 +4,7 @@ import { createSign, randomUUID } from 'node:crypto';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { messageOf } from '../../core/errors.ts';
+import { RENEWAL_MS } from './kafkajs.ts';
 
 export interface TokenSource {
   readonly endpoint: string;
@@ -26,8 +27,8 @@ export interface TokenSource {
 
 const TIMEOUT_MS = 30_000;
 const ASSERTION_S = 60;
-/** A token is not used in its last seconds. */
-const SPARE_MS = 5000;
+/** A session that ends with its token is renewed by another one, not by the same for the rest of its life. */
+const SPARE_MS = RENEWAL_MS + 5000;
 const MAX_ANSWER = 2 ** 20;
 
 /** Gives the token, a new one when the last is about to expire. Rejects with what the provider said, without secrets. */
