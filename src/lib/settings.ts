@@ -98,9 +98,11 @@ export function parseSettings<S extends Schema>(schema: S, raw: Readonly<Record<
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, one] of Object.entries(schema)) {
-    const found = [name, ...one.aliases].map((n) => given.get(n.toLowerCase())).find((v) => v !== undefined);
+    const found = [name, ...one.aliases]
+      .map((n) => given.get(n.toLowerCase()))
+      .find((v) => v !== undefined && v !== '');
     try {
-      values[name] = found === undefined || found === '' ? one.default : one.parse(found);
+      values[name] = found === undefined ? one.default : one.parse(found);
     } catch (error) {
       problems.push(`${name} wants ${(error as Error).message}, not '${found}'`);
     }
