@@ -38,7 +38,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   'kafka broker': {
     files: /^src\/brokers\/kafka\//,
     imports: BROKER,
-    packages: ['kafkajs', 'snappyjs', 'lz4js', 'avsc'],
+    packages: ['kafkajs', 'snappyjs', 'lz4js', 'avsc', '@aws-sdk/credential-providers', '@smithy/*'],
   },
   'pluggable broker': { files: /^src\/brokers\/pluggable\//, imports: ['gen/', ...BROKER], packages: GRPC },
   channels: { files: /^src\/channels\//, imports: PROTO, packages: ['undici', ...GRPC] },

@@ -22,6 +22,8 @@ export interface KafkaOptions {
   readonly listeners?: Readonly<Record<string, 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'>>;
   /** Users of SCRAM that are there from the start, as `kafka-storage --add-scram` wants them. */
   readonly scram?: readonly string[];
+  /** Folders with further classes. */
+  readonly classes?: readonly string[];
 }
 
 /** Who a broker is among those of its cluster, by number from 1 on: the ports where all controllers listen. */
@@ -167,7 +169,8 @@ export class KafkaServer {
   private java(log: string, main: string, args: readonly string[]): ChildProcess {
     const out = openSync(join(this.directory, log), 'a');
     // A process group of its own: the bench adds up its CPU, and a Ctrl-C is ours to handle.
-    const child = spawn('java', [...JVM, '-cp', join(kafkaJars, '*'), main, ...args], {
+    const classPath = [join(kafkaJars, '*'), ...(this.options.classes ?? [])].join(':');
+    const child = spawn('java', [...JVM, '-cp', classPath, main, ...args], {
       stdio: ['ignore', out, out],
       detached: true,
       cwd: this.directory,

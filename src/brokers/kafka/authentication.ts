@@ -1,8 +1,12 @@
 /** Who we are towards Kafka: TLS and SASL as kafkajs wants them. */
 
+import { awsToken } from './aws-token.ts';
 import { oauthBearer } from './oauth-bearer.ts';
 import { readToken, type TokenSource } from './tokens.ts';
 import type { KafkaSettings } from './settings.ts';
+
+const AWS_ADVICE =
+  'region has to be that of the cluster, and who the credentials belong to needs a policy that allows kafka-cluster:Connect';
 
 /** Options of `tls.connect`; null for a plain connection. */
 export function tlsOptions(settings: KafkaSettings): object | null {
@@ -41,5 +45,6 @@ export function saslOptions(settings: KafkaSettings): object | null {
     };
     return oauthBearer(readToken(source), settings.extensions);
   }
+  if (authType === 'awsiam') return oauthBearer(awsToken(settings), {}, AWS_ADVICE);
   return null;
 }

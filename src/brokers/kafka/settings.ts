@@ -11,6 +11,7 @@ import {
   type Setting,
   type Values,
 } from '../../lib/settings.ts';
+import { AWS, awsProblems } from './aws-settings.ts';
 
 const AUTH_TYPES = ['none', 'password', 'certificate', 'mtls', 'oidc', 'oidc_private_key_jwt', 'awsiam'] as const;
 export type AuthType = (typeof AUTH_TYPES)[number];
@@ -71,6 +72,7 @@ const AUTHENTICATION = {
   oidcResource: text({ default: '', description: '`resource` to ask for, for `oidc_private_key_jwt`.' }),
   oidcAudience: text({ default: '', description: '`aud` of the assertion. By default the token endpoint.' }),
   oidcKid: text({ default: '', description: '`kid` of the assertion. By default none.' }),
+  ...AWS,
 };
 
 const CONSUMING = {
@@ -232,7 +234,6 @@ function readBrokers(list: string): Address[] {
 function readAuthType(values: Values<typeof SETTINGS>, isAuthRequiredSet: boolean): AuthType {
   const wanted = values.authType.trim().toLowerCase();
   const found = AUTH_TYPES.find((one) => one === wanted);
-  if (found === 'awsiam') throw new Error('authType awsiam is not supported');
   if (found !== undefined) return found;
   if (wanted !== '') throw new Error(`authType wants one of ${AUTH_TYPES.join(', ')}, not '${values.authType}'`);
   if (!isAuthRequiredSet) throw new Error('authType is required');
@@ -279,6 +280,7 @@ function missing(settings: KafkaSettings): string[] {
   if ((settings.clientCert === '') !== (settings.clientKey === '') && settings.authType !== 'mtls') {
     problems.push('clientCert and clientKey belong together');
   }
+  if (settings.authType === 'awsiam') problems.push(...awsProblems(settings));
   if (settings.heartbeatInterval >= settings.sessionTimeout) {
     problems.push('heartbeatInterval must be shorter than sessionTimeout');
   }

@@ -66,7 +66,6 @@ test('everything that cannot be is refused at once', (t) => {
   const refused = (raw: Record<string, string>, message: string) => t.throws(() => readSettings(raw), { message });
   refused({}, 'authType is required; brokers is required');
   refused({ ...LEAST, brokers: 'a' }, "brokers wants host:port, not 'a'");
-  refused({ ...LEAST, authType: 'awsiam' }, 'authType awsiam is not supported');
   refused(
     { ...LEAST, authType: 'magic' },
     "authType wants one of none, password, certificate, mtls, oidc, oidc_private_key_jwt, awsiam, not 'magic'",
@@ -77,6 +76,47 @@ test('everything that cannot be is refused at once', (t) => {
   refused({ ...LEAST, oidcExtensions: '{}' }, 'oidcExtensions wants a JSON object with at least one text');
   refused({ ...LEAST, excludeHeaderMetaRegex: '(' }, "excludeHeaderMetaRegex wants a regular expression, not '('");
   refused({ ...LEAST, sessionTimeout: '3s' }, 'heartbeatInterval must be shorter than sessionTimeout');
+});
+
+test('what awsiam needs is said with what to do about it', (t) => {
+  const least = { brokers: 'a:1', authType: 'awsiam', region: 'eu-west-1' };
+  const refused = (more: Record<string, string>, message: string) =>
+    t.throws(() => readSettings({ ...least, ...more }), { message });
+  refused({ region: '' }, 'authType awsiam wants region, the AWS region of the cluster such as eu-west-1');
+  refused({ region: 'Ireland' }, "region wants an AWS region such as eu-west-1, not 'Ireland'");
+  const both = 'accessKey and secretKey belong together: give both, or neither for the default provider chain';
+  refused({ accessKey: 'a' }, both);
+  refused({ awsSecretKey: 's' }, both);
+  refused({ sessionToken: 't' }, 'sessionToken belongs to accessKey and secretKey: give them too, or leave it out');
+  refused(
+    { assumeRoleArn: 'kafka' },
+    "assumeRoleArn wants the ARN of a role such as arn:aws:iam::123456789012:role/kafka, not 'kafka'",
+  );
+  refused({ trustAnchorArn: 'a' }, 'trustAnchorArn and trustProfileArn are not supported: leave them out, and let a profile of AWS get credentials by credential_process'); // prettier-ignore
+  t.notThrows(() => readSettings({ ...LEAST, accessKey: 'of something else' }));
+});
+
+test('settings of awsiam have their former names too, which count where the others are empty', (t) => {
+  const former = {
+    awsRegion: 'us-gov-west-1',
+    awsAccessKey: 'a',
+    awsSecretKey: 's',
+    awsSessionToken: 't',
+    awsIamRoleArn: 'arn:aws-us-gov:iam::123456789012:role/path/kafka',
+    awsStsSessionName: 'n',
+  };
+  t.like(readSettings({ brokers: 'a:1', authType: 'AwsIam', region: '', ...former }), {
+    authType: 'awsiam',
+    hasTls: true,
+    region: 'us-gov-west-1',
+    accessKey: 'a',
+    secretKey: 's',
+    sessionToken: 't',
+    assumeRoleArn: 'arn:aws-us-gov:iam::123456789012:role/path/kafka',
+    sessionName: 'n',
+  });
+  const both = { brokers: 'a:1', authType: 'awsiam', awsRegion: 'eu-west-2', region: 'eu-west-1' };
+  t.like(readSettings(both), { region: 'eu-west-1', sessionName: 'DaprDefaultSession' });
 });
 
 test('the documentation names every setting', (t) => {
