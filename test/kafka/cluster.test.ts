@@ -127,3 +127,30 @@ test.serial('one broker after the other is killed until none is left, and they c
     await goesOn(acknowledged);
   });
 });
+
+test.serial('a partition that moves to another broker is read there, while its old one leads others', async (t) => {
+  const admin = servers[0]?.client().admin() as ReturnType<Kafka['admin']>;
+  await admin.connect();
+  t.teardown(() => admin.disconnect());
+  const topics = ['moving', 'resting'].map((topic) => ({
+    topic,
+    replicaAssignment: [{ partition: 0, replicas: [1] }],
+    configEntries: [{ name: 'min.insync.replicas', value: '1' }],
+  }));
+  await admin.createTopics({ topics, waitForLeaders: false });
+  const leader = async (): Promise<unknown> => (await partitionsOf('moving').catch(() => []))[0]?.leader;
+  await until(async () => (await leader()) === 1, 'it has a leader');
+  const { broker } = await openSite(t, { brokers: addresses().join() }, 'movers');
+  const recorder = new Recorder();
+  await subscribe(broker, 'resting', new Recorder());
+  await subscribe(broker, 'moving', recorder);
+  t.deepEqual(await broker.publish('moving', [text('before')]), []);
+  await until(() => recorder.texts.includes('before'), 'it is read');
+  await admin.alterPartitionReassignments({
+    topics: [{ topic: 'moving', partitionAssignment: [{ partition: 0, replicas: [2] }] }],
+  });
+  await until(async () => (await leader()) === 2, 'it has moved');
+  const { broker: other } = await openSite(t, { brokers: addresses().join() }, 'others');
+  t.deepEqual(await other.publish('moving', [text('after')]), []);
+  await until(() => recorder.texts.includes('after'), 'it is read where it is now');
+});

@@ -88,6 +88,7 @@ export class Fetcher {
     });
   }
 
+  /** Somebody sees to every leader there is, also to those that have just been found or lost. */
   private start(): void {
     for (const node of new Set(this.partitions.map((one) => this.leaderOf(one)))) {
       for (const errand of node < 0 ? ERRANDS.slice(0, 1) : ERRANDS) {
@@ -108,6 +109,7 @@ export class Fetcher {
   private async run(node: number, errand: Errand): Promise<void> {
     let failures = 0;
     while (!this.isClosed && this.of(node).length > 0) {
+      this.start(); // what another broker led when this one was last asked may have moved, or nobody may lead it
       const wanting = this.wanting(node, errand);
       if (wanting.length === 0 && node >= 0) {
         await (errand === 'catch-up' ? this.bell.promise : this.rest());
@@ -136,9 +138,11 @@ export class Fetcher {
   }
 
   private async findLeaders(): Promise<void> {
-    await Promise.all(
-      [...new Set(this.of(-1).map(({ topic }) => topic))].map((topic) => this.cluster.layout(topic, 0)),
-    );
+    const find = async (topic: string): Promise<void> => {
+      await this.cluster.layout(topic, 0);
+      this.start(); // another topic may take long, or for ever
+    };
+    await Promise.all([...new Set(this.of(-1).map(({ topic }) => topic))].map(find));
   }
 
   private async fetch(node: number, errand: Errand, partitions: readonly Partition[]): Promise<void> {
