@@ -228,7 +228,7 @@ export class Membership {
     return answer;
   }
 
-  /** What everybody gets, as the leader sees it. */
+  /** What everybody gets, as the leader sees it. Rejects when it cannot see: topics taken for empty would be nobody's. */
   private async share({
     members,
     groupProtocol,
@@ -237,7 +237,10 @@ export class Membership {
     const topics = [...new Set(all.flatMap((member) => member.topics))];
     const counts = new Map<string, number>();
     for (const topic of topics) {
-      const layout = await this.cluster.existing(topic).catch(() => undefined);
+      const layout = await this.cluster.existing(topic).catch((error: unknown) => {
+        // A topic of others that we may not see is no reason to share out none.
+        if ((error as { retriable?: boolean }).retriable !== false) throw error;
+      });
       counts.set(topic, layout?.length ?? 0);
     }
     const shares = shareOut(groupProtocol as Strategy, all, counts);
