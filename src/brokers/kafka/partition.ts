@@ -162,7 +162,8 @@ export class Partition {
     if (!record) {
       this.held.delete(held.offset);
       this.openCount--;
-      return this.changed();
+      this.changed();
+      return this.lanes.resume();
     }
     held.record = record;
     this.bytes += record.size;
