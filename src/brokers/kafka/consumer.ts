@@ -137,9 +137,10 @@ export class Consumer {
   private async end(topic: Topic): Promise<void> {
     const entry = this.entries.get(topic.name);
     if (entry?.topic !== topic) return;
-    const ours = this.partitionsOf(topic.name);
-    if (ours.length > 0)
-      await Promise.race([this.committer.commitAll(ours), wait(PARTING_MS, undefined, { ref: false })]);
+    const handled = this.partitionsOf(topic.name);
+    if (handled.length > 0)
+      await Promise.race([this.committer.commitAll(handled), wait(PARTING_MS, undefined, { ref: false })]);
+    const ours = this.partitionsOf(topic.name); // the group may have shared out anew
     for (const partition of ours) topic.revoke(partition);
     this.partitions = this.partitions.filter((one) => !ours.includes(one));
     this.fetcher.read(this.partitions);

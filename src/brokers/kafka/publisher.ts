@@ -145,8 +145,9 @@ export class Publisher {
   /** One request to one broker. Never rejects. */
   private async send(leader: number, accumulators: readonly Accumulator[]): Promise<void> {
     if (leader < 0 && (await this.findLeaders(accumulators))) return;
-    for (const accumulator of accumulators) accumulator.isBusy = true;
-    const batches = new Map(accumulators.map((one) => [one, this.take(one)]));
+    const idle = accumulators.filter(({ isReady }) => isReady); // a leader may have been found, and gone, in the meantime
+    for (const accumulator of idle) accumulator.isBusy = true;
+    const batches = new Map(idle.map((one) => [one, this.take(one)]));
     const result = await this.deliver(leader, batches).catch((error: unknown) => error as Error);
     for (const [accumulator, batch] of batches) {
       const failure = result instanceof Error ? result : failureOf(result, accumulator);
