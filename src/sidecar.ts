@@ -11,6 +11,7 @@ import type { DaprdOptions } from './config/flags.ts';
 import { ASSUMED_COMPONENT, openComponents, tellOfAssumed, type Components } from './config/open-components.ts';
 import { readResiliency } from './config/resiliency.ts';
 import { loadResources, type Resources } from './config/resources.ts';
+import { CustomMetadata } from './core/custom-metadata.ts';
 import { messageOf } from './core/errors.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
@@ -61,7 +62,7 @@ export class Sidecar {
   private resiliency!: Resiliency;
   private readonly readiness = new Readiness(['runtime', 'grpc-api-server']);
   private readonly leaving = new AbortController();
-  private readonly extended = new Map<string, string>();
+  private readonly custom = new CustomMetadata();
   private configuration: Configuration = DEFAULT_CONFIGURATION;
   private resources: Resources | undefined;
   private components: Components | undefined;
@@ -130,7 +131,7 @@ export class Sidecar {
       publisher,
       api: createDapr(publisher, {
         metadata: () => this.describe(),
-        setMetadata: (key, value) => void this.extended.set(key, value),
+        setMetadata: (key, value) => this.custom.set(key, value),
         invoke: (call, signal) => app.invoke(call, signal),
         shutdown: (force) => this.shutDown(force),
       }),
@@ -317,7 +318,7 @@ export class Sidecar {
       subscriptions: [...(this.app?.specs ?? []), ...(this.streams?.specs ?? [])],
       resiliencies: resiliencies.map(({ name }) => name),
       httpEndpoints: httpEndpoints.map(({ name }) => name),
-      extended: this.extended,
+      extended: this.custom.entries,
       ...describeApp(options),
     });
   }
