@@ -18,6 +18,7 @@ import {
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
+import { budgetBytes, MemoryBudget } from './lib/memory-budget.ts';
 import { register, type Instance, type Registration } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
@@ -58,7 +59,8 @@ const MAX_GRPC_HEADER_BYTES = 2 ** 30;
 /** Rejects when one of the two APIs cannot listen. A port for health or metrics that is taken is only told. */
 export async function startServers(context: ServersContext): Promise<Servers> {
   const { options, log } = context;
-  const grpc = await startGrpc(context);
+  const budget = new MemoryBudget(budgetBytes(options.maxBodyBytes));
+  const grpc = await startGrpc(context, budget);
   log.info(`API gRPC server is running on port ${grpc.port}`);
   const gateway = gatewayOptions(context);
   const started: { close(deadline: AbortSignal): Promise<void> }[] = [grpc];
@@ -92,7 +94,7 @@ const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 
 /** The app's own port is never taken in a search: the app may not listen yet. */
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
 
-async function startGrpc(context: ServersContext): Promise<GrpcServer> {
+async function startGrpc(context: ServersContext, budget: MemoryBudget): Promise<GrpcServer> {
   const { options, api, streams, readiness, metrics } = context;
   const logCall = apiLogOf(context);
   try {
@@ -101,6 +103,7 @@ async function startGrpc(context: ServersContext): Promise<GrpcServer> {
       port: own(options.grpcPort, options),
       socket: socketOf(options, 'grpc'),
       maxBodyBytes: options.maxBodyBytes,
+      budget,
       maxHeaderBytes: Math.min(options.readBufferBytes * GRPC_HEADER_FACTOR, MAX_GRPC_HEADER_BYTES),
       apiToken: options.environment.apiToken,
       access: accessOf(context),

@@ -35,9 +35,9 @@ export class MessageReader {
     this.onMessage = onMessage;
   }
 
-  /** Whether a message has begun that is not whole. */
-  get isWithin(): boolean {
-    return this.size > 0;
+  /** Bytes of a message that has begun and is not whole. */
+  get begun(): number {
+    return this.size;
   }
 
   /** Hands over each message that is whole, a view of the pieces where it came in one. Throws MessageTooLong. */

@@ -102,6 +102,7 @@ export class CallGate {
         message: (bytes) => {
           if (request !== undefined) return call.end(TWO_MESSAGES);
           this.options.onMessage?.(call.path, 'received', bytes.length);
+          if (!call.keep(bytes.length)) return;
           request = decode(bytes);
         },
         end: () => {
@@ -117,7 +118,7 @@ export class CallGate {
     return (call) => {
       const context = contextOf(call);
       const started = performance.now();
-      call.onClose(() => this.ended(call.path, GrpcCode.OK, started, context, true));
+      call.onClose((code) => this.ended(call.path, code, started, context, true));
       const refusal = this.refusal(call.path, context);
       if (refusal) call.end(refusal);
       else serve(call);

@@ -8,6 +8,7 @@ import { gunzip, inflate } from 'node:zlib';
 import { promisify } from 'node:util';
 import { framed, MessageReader, MessageTooLong } from '../channels/framing.ts';
 import { GrpcCode, messageOf } from '../core/errors.ts';
+import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
 
 export interface CallStatus {
   readonly code: number;
@@ -24,7 +25,7 @@ export interface CallReader {
   end(): void;
 }
 
-const { HTTP2_HEADER_STATUS, HTTP2_HEADER_CONTENT_TYPE } = constants;
+const { HTTP2_HEADER_STATUS, HTTP2_HEADER_CONTENT_TYPE, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
 export const OK: CallStatus = { code: GrpcCode.OK, details: '' };
 const HEADERS = { [HTTP2_HEADER_STATUS]: 200, [HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc' };
 const WAIT_FOR_TRAILERS = { waitForTrailers: true };
@@ -38,26 +39,43 @@ const ENCODINGS = { 'grpc-accept-encoding': [IDENTITY, ...INFLATE.keys()].join('
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Answers up to here are not counted: what calls there may be bounds them. */
+const SMALL_BYTES = 1024;
+const OVER_BUDGET = 'requests and answers that wait take all the memory that there is for them';
 const NOT_PRINTABLE = /[^ -~]|%/gu;
 
-export class ServerCall {
+/** What a call may be of. */
+export interface CallLimits {
+  /** Of one message, either way; Infinity: any. */
+  readonly maxMessageBytes: number;
+  readonly budget: MemoryBudget;
+}
+
+export class ServerCall implements Waiting {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   private readonly stream: ServerHttp2Stream;
-  private readonly maxMessageBytes: number;
+  private readonly limits: CallLimits;
   private readonly deadline: NodeJS.Timeout | undefined;
   private outgoing: Uint8Array[] = [];
   private onGone: (() => void)[] = [];
   /** Messages are inflated one behind the other; undefined while none was compressed. */
   private inflating: Promise<void> | undefined;
   private ended = false;
+  /** Whether the client sends no more. */
+  private isHalfClosed = false;
+  private code: number = GrpcCode.OK;
+  /** Bytes that the budget counts for this call: of requests, and of what the client has still to read. */
+  private received = 0;
+  private unread = 0;
+  /** Of the received, those of a message that is not whole. */
+  private begun = 0;
 
-  /** `maxMessageBytes` of one message, either way; Infinity: any. */
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, maxMessageBytes: number) {
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, limits: CallLimits) {
     this.stream = stream;
     this.headers = headers;
     this.path = headers[':path'] ?? '';
-    this.maxMessageBytes = maxMessageBytes;
+    this.limits = limits;
     stream.once('close', () => this.close());
     const timeout = headers['grpc-timeout'];
     this.deadline = timeout === undefined ? undefined : this.endAfter(String(timeout));
@@ -74,18 +92,23 @@ export class ServerCall {
     this.onGone.push(listener);
   }
 
-  /** Calls back once when nothing more will be sent or come. */
-  onClose(listener: () => void): void {
-    this.stream.once('close', listener);
+  /** Calls back once when nothing more will be sent or come, with the status that the call ended with. */
+  onClose(listener: (code: number) => void): void {
+    this.stream.once('close', () => listener(this.code));
   }
 
   /** Begins to read. Nothing is lost of what came before. */
   read(reader: CallReader): void {
-    const messages = new MessageReader(this.maxMessageBytes, (bytes, compressed) => {
+    const messages = new MessageReader(this.limits.maxMessageBytes, (bytes, compressed) => {
+      this.count(0);
       if (!compressed && !this.inflating) return this.hand(bytes, reader);
+      if (!this.keep(bytes.length)) return;
       const before = this.inflating ?? Promise.resolve();
       this.inflating = before.then(async () => {
-        if (!this.ended) this.hand(compressed ? await this.inflate(bytes) : bytes, reader);
+        if (this.ended) return;
+        const message = compressed ? await this.inflate(bytes) : bytes;
+        this.keep(-bytes.length);
+        this.hand(message, reader);
       });
       this.inflating.catch((error: unknown) => this.fail(error));
     });
@@ -94,18 +117,45 @@ export class ServerCall {
       try {
         messages.push(piece);
       } catch (error) {
-        this.fail(error);
+        return this.fail(error);
       }
+      this.count(messages.begun);
     });
     this.stream.once('end', () => {
+      this.isHalfClosed = true;
       const finish = (): void => {
         if (this.ended) return;
-        if (messages.isWithin) this.abandon(GrpcCode.INTERNAL, 'the request ends within a message');
+        if (messages.begun > 0) this.abandon(GrpcCode.INTERNAL, 'the request ends within a message');
         else reader.end();
       };
       if (this.inflating) this.inflating.then(finish, () => undefined);
       else finish();
     });
+  }
+
+  /** Counts what there is of a message that is not whole. */
+  private count(begun: number): void {
+    const more = begun - this.begun;
+    if (more === 0 || this.ended) return;
+    this.begun = begun;
+    this.wait();
+    this.keep(more);
+  }
+
+  /** Counts bytes of requests, or fewer of them, until the call ends. False: there is no room, and it has ended. */
+  keep(bytes: number): boolean {
+    if (this.ended) return false;
+    this.received += bytes;
+    const fits = this.limits.budget.keep(bytes);
+    if (!fits) this.abandon(GrpcCode.RESOURCE_EXHAUSTED, OVER_BUDGET);
+    return fits;
+  }
+
+  /** Ends the call for its memory: with a status, or by a reset where the client does not read. */
+  giveUp(): void {
+    if (this.unread === 0) return this.abandon(GrpcCode.RESOURCE_EXHAUSTED, OVER_BUDGET);
+    this.stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
+    this.leaveUnread(0);
   }
 
   /** Sends the headers, before any message; `more` of them. */
@@ -133,22 +183,37 @@ export class ServerCall {
   /** Ends the call, behind a last message where there is one; only the first time counts. */
   end(status: CallStatus = OK, last?: Uint8Array): void {
     if (this.ended) return;
-    this.finish();
+    this.finish(status.code);
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
     if (last) this.outgoing.push(last);
     const trailers = { 'grpc-status': status.code, 'grpc-message': escaped(status.details), ...status.trailers };
-    const isPlain = this.outgoing.length === 0 && !stream.headersSent;
-    if (isPlain) {
+    if (this.isHalfClosed && this.outgoing.length === 0 && !stream.headersSent) {
       stream.respond({ ...HEADERS, ...trailers }, { endStream: true });
-    } else {
-      if (!stream.headersSent) stream.respond(HEADERS, WAIT_FOR_TRAILERS);
-      stream.once('wantTrailers', () => stream.sendTrailers(trailers));
-      if (this.outgoing.length > 0) stream.end(framed(this.outgoing));
-      else stream.end();
+      return;
     }
+    if (!stream.headersSent) stream.respond(HEADERS, WAIT_FOR_TRAILERS);
+    stream.once('wantTrailers', () => {
+      stream.sendTrailers(trailers);
+      if (!this.isHalfClosed) this.stopReading();
+    });
+    this.sendLast();
+    stream.resume();
+  }
+
+  /** Closes the stream for what still comes. A reset overtakes trailers that have not been written yet, and they are gone. */
+  private stopReading(): void {
+    setImmediate(() => {
+      if (!this.isHalfClosed) this.stream.close(NGHTTP2_NO_ERROR);
+    });
+  }
+
+  private sendLast(): void {
+    const { stream, outgoing } = this;
     this.outgoing = [];
-    stream.resume(); // what still comes is nobody's
+    if (outgoing.length === 0) return void stream.end();
+    stream.end(framed(outgoing));
+    if (stream.writableLength > SMALL_BYTES) this.leaveUnread(stream.writableLength);
   }
 
   private flush(): void {
@@ -156,7 +221,24 @@ export class ServerCall {
     const messages = this.outgoing;
     this.outgoing = [];
     this.sendHeaders();
-    if (!this.stream.destroyed) this.stream.write(framed(messages));
+    const { stream } = this;
+    if (stream.destroyed || stream.write(framed(messages))) return;
+    if (this.unread === 0) stream.once('drain', () => this.leaveUnread(0));
+    this.leaveUnread(stream.writableLength);
+  }
+
+  /** So much is written and waits for the client to read it. */
+  private leaveUnread(bytes: number): void {
+    const more = bytes - this.unread;
+    this.unread = bytes;
+    this.wait();
+    this.limits.budget.keep(more);
+  }
+
+  /** Whether the budget may give the call up. */
+  private wait(): void {
+    if (this.begun > 0 || this.unread > 0) this.limits.budget.await(this);
+    else this.limits.budget.forget(this);
   }
 
   private hand(bytes: Buffer, reader: CallReader): void {
@@ -173,7 +255,7 @@ export class ServerCall {
     if (encoding === IDENTITY) throw new Error('a message is compressed in no encoding');
     const inflateBytes = INFLATE.get(encoding);
     if (!inflateBytes) throw new UnknownEncoding(`messages in the encoding "${encoding}" are not read`);
-    const max = this.maxMessageBytes;
+    const max = this.limits.maxMessageBytes;
     return inflateBytes(bytes, max === Infinity ? {} : { maxOutputLength: Math.max(1, max) });
   }
 
@@ -201,16 +283,23 @@ export class ServerCall {
     for (const listener of gone) listener();
   }
 
-  private finish(): void {
+  private finish(code: number): void {
     this.ended = true;
+    this.code = code;
     this.onGone = [];
     clearTimeout(this.deadline);
+    this.limits.budget.keep(-this.received);
+    this.received = 0;
+    if (this.begun === 0) return;
+    this.begun = 0;
+    this.wait();
   }
 
   private close(): void {
+    if (this.unread > 0) this.leaveUnread(0);
     if (this.ended) return;
     const gone = this.onGone;
-    this.finish();
+    this.finish(GrpcCode.CANCELLED);
     for (const listener of gone) listener();
   }
 }

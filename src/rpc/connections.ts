@@ -1,6 +1,7 @@
 /** The connections of a gRPC server: HTTP/2 without TLS, kept alive, closed when idle, each stream a call. */
 
 import {
+  constants,
   createServer,
   type Http2Server,
   type IncomingHttpHeaders,
@@ -8,6 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { calm, RateLimit, type Load } from './load.ts';
 
 /** A connection that does not answer a ping is given up, one without calls closed. */
 export interface KeepAlive {
@@ -18,8 +20,13 @@ export interface KeepAlive {
 }
 
 const AS_IN_DAPR: KeepAlive = { intervalMs: 10_000, timeoutMs: 5_000, idlePings: 18 };
-/** All of them may be given up within a second: a broker that hangs lets the deadlines of many publishes pass at once. */
-const MAX_STREAMS = 10_000;
+/** All of them may be given up at once: a broker that hangs lets the deadlines of many publishes pass together. */
+const MAX_STREAMS = 4096;
+/** Streams that a client may give up a second, all the time. Past that its connection ends. */
+const RESETS_PER_SECOND = 1000;
+/** Node ends a connection for resets with INTERNAL_ERROR: that is left to what it does not show as a stream. */
+const MAX_HIDDEN_RESETS = 4 * MAX_STREAMS;
+const MAX_CONNECTIONS = 10_000;
 /** Requests of some hundred KiB come without waiting for the other side. */
 const STREAM_WINDOW_BYTES = 1 << 20;
 const CONNECTION_WINDOW_BYTES = 4 << 20;
@@ -28,18 +35,33 @@ const MAX_HEADER_PAIRS = 10_000;
 
 export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
+export interface ConnectionsOptions {
+  /** Of all headers of a call. */
+  readonly maxHeaderBytes: number;
+  /** Of all connections that take from the same memory. */
+  readonly load: Load;
+  readonly keepAlive?: KeepAlive;
+  /** Past that the one that has been open the longest, of those without a call, ends. */
+  readonly maxConnections?: number;
+}
+
 export class Connections {
   private readonly server: Http2Server;
+  private readonly load: Load;
+  private readonly maxConnections: number;
   private readonly keepAlive: KeepAlive;
   private readonly open = new Map<ServerHttp2Session, Socket>();
 
-  constructor(onStream: OnStream, maxHeaderBytes: number, keepAlive = AS_IN_DAPR) {
+  constructor(onStream: OnStream, options: ConnectionsOptions) {
+    const { maxHeaderBytes, load, keepAlive = AS_IN_DAPR, maxConnections = MAX_CONNECTIONS } = options;
+    this.maxConnections = maxConnections;
+    this.load = load;
     this.keepAlive = keepAlive;
     this.server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       maxHeaderListPairs: MAX_HEADER_PAIRS,
-      streamResetBurst: MAX_STREAMS,
-      streamResetRate: MAX_STREAMS,
+      streamResetBurst: MAX_HIDDEN_RESETS,
+      streamResetRate: MAX_HIDDEN_RESETS,
       settings: {
         maxConcurrentStreams: MAX_STREAMS,
         initialWindowSize: STREAM_WINDOW_BYTES,
@@ -77,18 +99,29 @@ export class Connections {
     for (const socket of this.open.values()) socket.destroy();
   }
 
+  private leaveIdle(): void {
+    for (const session of this.open.keys()) if (!this.load.has(session)) return session.destroy();
+  }
+
   private keep(session: ServerHttp2Session, socket: Socket, onStream: OnStream): void {
     const { intervalMs, timeoutMs, idlePings: most } = this.keepAlive;
+    const resets = new RateLimit(MAX_STREAMS, RESETS_PER_SECOND);
     let calls = 0;
     let idlePings = 0;
+    if (this.open.size >= this.maxConnections) this.leaveIdle();
     this.open.set(session, socket);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.on('error', () => undefined); // its streams hear of it
-    session.on('stream', (stream, headers) => {
+    session.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders: readonly string[]) => {
       calls++;
       idlePings = 0;
+      const bytes = this.load.begin(session, rawHeaders);
       stream.on('error', () => undefined); // it closes, too
-      stream.once('close', () => calls--);
+      stream.once('close', () => {
+        calls--;
+        this.load.add(session, -bytes);
+        if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && !resets.take()) calm(session);
+      });
       onStream(stream, headers);
     });
     const pinging = setInterval(() => {

@@ -1,16 +1,18 @@
 /** The gRPC server: what is served where, and how it stops. */
 
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { GrpcCode } from '../core/errors.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
+import { MemoryBudget } from '../lib/memory-budget.ts';
 import { sleep } from '../lib/sleep.ts';
 import { bindUnary, CallGate, type CallGateOptions, type Serve } from './bind.ts';
-import { ServerCall } from './call.ts';
+import { ServerCall, type CallLimits } from './call.ts';
 import { Connections, type OnStream } from './connections.ts';
 import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
+import { Load } from './load.ts';
 import { createReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
@@ -20,6 +22,7 @@ export interface GrpcServerOptions extends CallGateOptions {
   /** Path of a Unix socket to listen on instead; empty: none. */
   readonly socket: string;
   readonly maxBodyBytes: number;
+  readonly budget: MemoryBudget;
   /** Of all headers of a call. */
   readonly maxHeaderBytes: number;
   readonly streams: Streams;
@@ -30,6 +33,9 @@ export interface GrpcServerOptions extends CallGateOptions {
 /** For answers that are given but not on the wire, before streams and idle connections are cut. */
 const LAST_WORDS_MS = 200;
 const MAX_INTERNAL_HEADER_BYTES = 64 * 1024;
+const MAX_INTERNAL_BYTES = 32 << 20;
+/** What open calls may cost beside what they send, of the budget. */
+const CALLS_SHARE = 4;
 /** With the name of an encoding or without. That of gRPC-Web begins the same way, and is framed otherwise. */
 const CONTENT_TYPE = /^application\/grpc(?:$|[+;])/;
 export interface GrpcServer {
@@ -53,9 +59,11 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
   );
 
   const listening = new Map<string, Connections>();
-  const onStream = dispatch(routes, options.maxBodyBytes > 0 ? options.maxBodyBytes : Infinity);
+  const maxMessageBytes = options.maxBodyBytes > 0 ? options.maxBodyBytes : Infinity;
+  const onStream = dispatch(routes, { maxMessageBytes, budget: options.budget });
+  const load = new Load(options.budget.maxBytes / CALLS_SHARE);
   const open = async (name: string, where: ListenOptions): Promise<number> => {
-    const connections = new Connections(onStream, options.maxHeaderBytes);
+    const connections = new Connections(onStream, { maxHeaderBytes: options.maxHeaderBytes, load });
     const port = await connections.listen(where);
     listening.set(name, connections);
     return port;
@@ -82,7 +90,11 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
 
 /** Listens where other sidecars would call this one. A pub/sub sidecar serves them nothing: each call is UNIMPLEMENTED. */
 export async function startInternalServer(address: string, port: number): Promise<GrpcServer> {
-  const connections = new Connections(dispatch(new Map(), Infinity), MAX_INTERNAL_HEADER_BYTES);
+  const limits = { maxMessageBytes: Infinity, budget: new MemoryBudget(MAX_INTERNAL_BYTES) };
+  const connections = new Connections(dispatch(new Map(), limits), {
+    maxHeaderBytes: MAX_INTERNAL_HEADER_BYTES,
+    load: new Load(MAX_INTERNAL_BYTES),
+  });
   return {
     port: await connections.listen({ host: address, port }),
     close: async () => {
@@ -94,13 +106,15 @@ export async function startInternalServer(address: string, port: number): Promis
 }
 
 /** Each stream to the method that its path names. What is no gRPC is 415, as the protocol wants. */
-function dispatch(routes: ReadonlyMap<string, Serve>, maxMessageBytes: number): OnStream {
+function dispatch(routes: ReadonlyMap<string, Serve>, limits: CallLimits): OnStream {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    if (stream.destroyed) return; // with its connection, for what its calls weigh
     if (!CONTENT_TYPE.test(headers['content-type'] ?? '')) {
       stream.respond({ ':status': 415 }, { endStream: true });
+      if (!stream.endAfterHeaders) stream.close(constants.NGHTTP2_NO_ERROR);
       return;
     }
-    const call = new ServerCall(stream, headers, maxMessageBytes);
+    const call = new ServerCall(stream, headers, limits);
     const serve = routes.get(call.path);
     if (serve) serve(call);
     else call.end({ code: GrpcCode.UNIMPLEMENTED, details: `the method ${call.path} is not served` });

@@ -2,14 +2,21 @@ import { connect, type ClientHttp2Session, type ClientHttp2Stream, type ServerHt
 import { createServer as createTcpServer, connect as connectTcp, type AddressInfo, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { Connections, type KeepAlive } from '../../../src/rpc/connections.ts';
+import { Load } from '../../../src/rpc/load.ts';
 import { until } from '../../_support/until.ts';
 
+const LOAD_BYTES = 1 << 20;
 const NEVER_MS = 600_000;
 const QUICK: KeepAlive = { intervalMs: 100, timeoutMs: NEVER_MS, idlePings: 3 };
 
-async function serve(t: ExecutionContext, keepAlive: KeepAlive) {
+async function serve(t: ExecutionContext, keepAlive: KeepAlive, maxConnections = 100) {
   const calls: ServerHttp2Stream[] = [];
-  const connections = new Connections((stream) => void calls.push(stream.resume()), 8192, keepAlive);
+  const connections = new Connections((stream) => void calls.push(stream.resume()), {
+    maxHeaderBytes: 8192,
+    load: new Load(LOAD_BYTES),
+    keepAlive,
+    maxConnections,
+  });
   const port = await connections.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => {
     connections.destroy();
@@ -42,6 +49,24 @@ test('a connection on which nothing is called is closed, one with a call is not'
   calls[0]?.respond({ ':status': 200 }, { endStream: true });
   call.end();
   await until(() => busy.destroyed, 'so is the other when its call has ended');
+});
+
+test('where there are too many connections, the oldest without a call ends', async (t) => {
+  const { port, calls } = await serve(t, { ...QUICK, intervalMs: NEVER_MS }, 3);
+  const opened = async (): Promise<ClientHttp2Session> => {
+    const one = session(t, port);
+    await until(() => one.remoteSettings.maxConcurrentStreams !== undefined && !one.connecting, 'it is open');
+    return one;
+  };
+  const busy = await opened();
+  ask(busy);
+  await until(() => calls.length === 1, 'the call arrives');
+  const [older, newer, newest] = [await opened(), await opened(), await opened()];
+  await until(() => older.destroyed, 'the oldest idle one ends');
+  t.deepEqual(
+    [busy, newer, newest].map(({ destroyed }) => destroyed),
+    [false, false, false],
+  );
 });
 
 test('a client that answers no ping is given up with its calls', async (t) => {
