@@ -62,7 +62,7 @@ export async function startServers(context: ServersContext): Promise<Servers> {
   const budget = new MemoryBudget(budgetBytes(options.maxBodyBytes));
   const grpc = await startGrpc(context, budget);
   log.info(`API gRPC server is running on port ${grpc.port}`);
-  const gateway = gatewayOptions(context);
+  const gateway = gatewayOptions(context, budget);
   const started: { close(deadline: AbortSignal): Promise<void> }[] = [grpc];
   const close = async (deadline: AbortSignal): Promise<void> => {
     await Promise.all(started.map((server) => server.close(deadline)));
@@ -179,13 +179,14 @@ async function tryListen(
   }
 }
 
-function gatewayOptions(context: ServersContext): GatewayOptions {
+function gatewayOptions(context: ServersContext, budget: MemoryBudget): GatewayOptions {
   const { options, api, publisher, app, readiness, outboundReady, metrics } = context;
   const logCall = apiLogOf(context);
   return {
     api,
     appId: options.appId,
     maxBodyBytes: options.maxBodyBytes,
+    budget,
     apiToken: options.environment.apiToken,
     allowedOrigins: options.allowedOrigins,
     access: accessOf(context),

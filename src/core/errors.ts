@@ -82,6 +82,7 @@ export const ERRORS = {
   'outbound-not-ready': plain(G.UNAVAILABLE, 500, 'ERR_OUTBOUND_HEALTH_NOT_READY', 'health'),
   'app-id-mismatch': plain(G.INVALID_ARGUMENT, 500, 'ERR_HEALTH_APPID_NOT_MATCH', 'health'),
   'body-unreadable': plain(G.INVALID_ARGUMENT, 400, 'ERR_BODY_READ', 'common'),
+  overloaded: plain(G.RESOURCE_EXHAUSTED, 429, 'ERR_OVERLOADED', ''),
   'metadata-full': plain(G.RESOURCE_EXHAUSTED, 413, 'ERR_METADATA_FULL', ''),
   'no-such-route': plain(G.UNIMPLEMENTED, 404, 'ERR_DIRECT_INVOKE', 'service-invocation'),
   'invoke-failed': plain(G.INTERNAL, 500, 'ERR_DIRECT_INVOKE', 'service-invocation'),

@@ -3,7 +3,7 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import Koa from 'koa';
 import { SidecarError } from '../core/errors.ts';
-import { readBody } from './body.ts';
+import { keepUntilRead, readBody, unreadable, type BodyLimits } from './body.ts';
 import { bodyOf } from './error-body.ts';
 import { permitted, type GatewayOptions } from './gateway.ts';
 import { metadataBody } from './metadata-body.ts';
@@ -34,12 +34,15 @@ async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): P
   const { api } = options;
   const context = contextOf(ctx.req);
   switch (route.kind) {
-    case 'metadata':
+    case 'metadata': {
+      const body = Buffer.from(metadataBody(await api.getMetadata({})));
+      keepUntilRead(ctx.res, body.length, options.budget);
       ctx.set('content-type', 'application/json');
-      ctx.body = Buffer.from(metadataBody(await api.getMetadata({})));
+      ctx.body = body;
       return;
+    }
     case 'set-metadata':
-      await api.setMetadata({ key: route.key, value: await readText(ctx.req, options.maxBodyBytes) });
+      await api.setMetadata({ key: route.key, value: await readText(ctx.req, options) });
       ctx.status = 204;
       return;
     case 'shutdown':
@@ -54,10 +57,8 @@ async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): P
   }
 }
 
-async function readText(request: IncomingMessage, limit: number): Promise<string> {
-  try {
-    return (await readBody(request, limit)).toString('utf8');
-  } catch (error) {
-    throw new SidecarError('body-unreadable', `failed to read request body: ${(error as Error).message}`);
-  }
+async function readText(request: IncomingMessage, limits: BodyLimits): Promise<string> {
+  const body = await readBody(request, limits).catch(unreadable);
+  limits.budget.keep(-body.length);
+  return body.toString('utf8');
 }

@@ -1,6 +1,9 @@
-/** Request bodies, read whole and never past the limit. */
+/** Request bodies, read whole and never past the limits. */
 
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
+import { messageOf, SidecarError } from '../core/errors.ts';
+import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
 
 /** The body is larger than allowed. Worded as Dapr words it. */
 export class BodyTooLarge extends Error {
@@ -9,27 +12,78 @@ export class BodyTooLarge extends Error {
   }
 }
 
-const EMPTY = Buffer.alloc(0);
+export interface BodyLimits {
+  /** Of one body; 0: no limit. */
+  readonly maxBodyBytes: number;
+  readonly budget: MemoryBudget;
+}
 
-/** Resolves with the body; rejects with BodyTooLarge as soon as more than `limit` bytes came (0: no limit), or when the client goes away. */
-export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+const EMPTY = Buffer.alloc(0);
+const OVERLOADED = 'requests that are not whole or in hand take all the memory that there is for them';
+
+/**
+ * Resolves with the body, which the budget goes on counting: who is done with it tells. Rejects with BodyTooLarge as
+ * soon as more came than may, with a SidecarError where there is no room, or when the client goes away.
+ */
+export function readBody(request: IncomingMessage, { maxBodyBytes, budget }: BodyLimits): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
     let size = 0;
+    let waiting: Waiting | undefined;
+    const end = (): void => {
+      if (waiting) budget.forget(waiting);
+      // The request lives as long as its answer is not there, its pieces need not.
+      chunks = [];
+      size = 0;
+    };
+    const stop = (error: Error): void => {
+      request.removeAllListeners('data').resume();
+      budget.keep(-size);
+      end();
+      reject(error);
+    };
+    const giveUp = (): void => stop(new SidecarError('overloaded', OVERLOADED));
     request.on('data', (chunk: Buffer) => {
+      if (maxBodyBytes > 0 && size + chunk.length > maxBodyBytes) return stop(new BodyTooLarge());
+      chunks.push(chunk);
       size += chunk.length;
-      if (limit > 0 && size > limit) {
-        request.removeAllListeners('data').resume();
-        reject(new BodyTooLarge());
-      } else {
-        chunks.push(chunk);
-      }
+      if (!waiting && size !== Number(request.headers['content-length'])) budget.await((waiting = { giveUp }));
+      if (!budget.keep(chunk.length) && size > 0) giveUp();
     });
     request.on('end', () => {
       resolve(chunks.length < 2 ? (chunks[0] ?? EMPTY) : Buffer.concat(chunks, size));
-      // The request lives as long as its answer is not there, its pieces need not.
-      chunks = [];
+      end();
     });
-    request.on('error', reject);
+    request.on('error', stop);
+    // There what is broken off is no error, and mostly ends as if it were whole.
+    if (request.httpVersionMajor >= 2) request.on('aborted', () => stop(new Error('aborted')));
   });
 }
+
+/** Throws what a body that could not be read is to its client, where the method has no words of its own. */
+export function unreadable(error: unknown): never {
+  if (error instanceof SidecarError) throw error;
+  throw new SidecarError('body-unreadable', `failed to read request body: ${messageOf(error)}`);
+}
+
+/** Counts a long answer until its client has read it; where others need the memory the connection goes with it. */
+export function keepUntilRead(response: ServerResponse, bytes: number, budget: MemoryBudget): void {
+  if (isGone(response)) return;
+  let kept = bytes;
+  const release = (): void => {
+    budget.forget(waiting);
+    budget.keep(-kept);
+    kept = 0;
+  };
+  const giveUp = (): void => {
+    response.destroy();
+    release();
+  };
+  const waiting: Waiting = { giveUp };
+  response.once('close', release);
+  budget.await(waiting);
+  budget.keep(bytes);
+}
+
+const isGone = (response: ServerResponse & { stream?: ServerHttp2Stream }): boolean =>
+  response.destroyed || response.stream?.destroyed === true; // of HTTP/1.1, of HTTP/2

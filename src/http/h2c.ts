@@ -18,6 +18,8 @@ import { UpgradedConnection } from './upgraded-connection.ts';
 
 export interface H2cOptions {
   readonly maxHeaderBytes: number;
+  /** Past that the one that has been open the longest, of those that have nothing in hand, ends. */
+  readonly maxConnections: number;
   /** For a request to arrive whole, in milliseconds. */
   readonly requestTimeoutMs: number;
   /** For a connection on which nothing happens, in milliseconds. */
@@ -59,13 +61,14 @@ export class H2c {
   /** Each with its requests in hand. */
   private readonly sessions = new Map<ServerHttp2Session, Set<Http2ServerRequest>>();
 
-  constructor(handler: RequestListener, { maxHeaderBytes, requestTimeoutMs, idleMs }: H2cOptions) {
+  constructor(handler: RequestListener, { maxHeaderBytes, maxConnections, requestTimeoutMs, idleMs }: H2cOptions) {
     const settings = { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: maxHeaderBytes };
     this.server = createServer({ settings: { ...settings, initialWindowSize: WINDOW_BYTES } }, (request, response) => {
       this.take(request, response, requestTimeoutMs);
       handler(request as unknown as IncomingMessage, response as never);
     });
     this.server.on('session', (session) => {
+      if (this.sessions.size >= maxConnections) this.leaveIdle();
       this.sessions.set(session, new Set());
       session.on('error', () => undefined); // its streams hear of it
       session.setTimeout(idleMs, () => session.close());
@@ -89,6 +92,10 @@ export class H2c {
   /** Refuses new streams and ends each connection when its open ones are answered. */
   close(): void {
     for (const session of this.sessions.keys()) session.close();
+  }
+
+  private leaveIdle(): void {
+    for (const [session, inHand] of this.sessions) if (inHand.size === 0) return session.destroy();
   }
 
   destroy(): void {

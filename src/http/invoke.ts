@@ -1,16 +1,13 @@
 /** `/v1.0/invoke/{id}/method/{path}`: the request goes to the app as it is, the answer comes back as it is. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { messageOf, SidecarError } from '../core/errors.ts';
 import type { Invoke } from '../core/invocation.ts';
 import type { Trace } from '../core/trace.ts';
-import { readBody } from './body.ts';
+import { keepUntilRead, readBody, unreadable, type BodyLimits } from './body.ts';
 import { header } from './request-context.ts';
 
-export interface InvokePort {
+export interface InvokePort extends BodyLimits {
   readonly invoke: Invoke;
-  /** 0: no limit. */
-  readonly maxBodyBytes: number;
 }
 
 export interface InvokeCall {
@@ -23,19 +20,18 @@ export interface InvokeCall {
 }
 
 /** Answers the request. Rejects with a SidecarError while nothing is answered. */
-export async function invokeApp({ invoke, maxBodyBytes }: InvokePort, call: InvokeCall): Promise<void> {
+export async function invokeApp(port: InvokePort, call: InvokeCall): Promise<void> {
   const { id, method, query, request, response, trace } = call;
   const gone = new AbortController();
   response.once('close', () => gone.abort());
-  const body = await readBody(request, maxBodyBytes).catch((error: unknown) => {
-    throw new SidecarError('body-unreadable', `failed to read request body: ${messageOf(error)}`);
-  });
+  const body = await readBody(request, port).catch(unreadable);
   const headers = Object.entries(request.headers).flatMap(([name, value]) =>
     [value ?? []].flat().flatMap((one) => [name, one]),
   );
   const contentType = header(request, 'content-type') ?? '';
   const verb = request.method ?? 'GET';
-  const answer = await invoke({ id, verb, method, query, contentType, headers, body, typeUrl: '', trace }, gone.signal);
+  const invocation = { id, verb, method, query, contentType, headers, body, typeUrl: '', trace };
+  const answer = await port.invoke(invocation, gone.signal).finally(() => port.budget.keep(-body.length));
   if (response.destroyed) return;
   for (let i = 0; i < answer.headers.length; i += 2) {
     response.appendHeader(answer.headers[i] as string, answer.headers[i + 1] as string);
@@ -43,5 +39,6 @@ export async function invokeApp({ invoke, maxBodyBytes }: InvokePort, call: Invo
   if (answer.contentType !== '') response.setHeader('content-type', answer.contentType);
   if (verb !== 'HEAD' && answer.body.length > 0) response.setHeader('content-length', answer.body.length);
   response.statusCode = answer.status;
+  keepUntilRead(response, answer.body.length, port.budget);
   response.end(answer.body);
 }

@@ -8,7 +8,7 @@ import { PublishError, type Publisher } from '../core/publisher.ts';
 import { elementsOf, JsonFault, kindAt, objectAt, skipSpace, type ObjectAt } from '../lib/json-bytes.ts';
 import type { CallContext } from '../rpc/bind.ts';
 import type { DaprApi } from '../rpc/dapr.ts';
-import { BodyTooLarge, readBody } from './body.ts';
+import { BodyTooLarge, readBody, type BodyLimits } from './body.ts';
 import { metadataOf } from './path.ts';
 
 /** A publish as its path and query describe it, and what it needs to be carried out. */
@@ -21,52 +21,73 @@ export interface HttpPublish {
 }
 
 /** What the gateway publishes through. */
-export interface PublishPort {
+export interface PublishPort extends BodyLimits {
   readonly api: DaprApi;
   /** Throws when the component is not there: Dapr looks before it reads the body. */
   readonly find: Publisher['find'];
   readonly appId: string;
-  readonly maxBodyBytes: number;
 }
 
 export async function publishEvent(port: PublishPort, publish: HttpPublish): Promise<void> {
   const { pubsubName, topic, request } = publish;
   const metadata = metadataOf(publish.query);
   port.find({ pubsubName, topic, metadata });
-  const data = await readBody(request, port.maxBodyBytes).catch((error: unknown) => {
+  const data = await readBody(request, port).catch((error: unknown) => {
     if (!(error instanceof BodyTooLarge)) throw error;
     const message = `error when publishing to topic ${topic} in pubsub ${pubsubName}: ${error.message}`;
     throw new PublishError(message, pubsubName, { topic, error: error.message }, []);
   });
   const dataContentType = request.headers['content-type'] ?? '';
-  await port.api.publishEvent({ pubsubName, topic, data, dataContentType, metadata }, publish.context);
+  try {
+    await port.api.publishEvent({ pubsubName, topic, data, dataContentType, metadata }, publish.context);
+  } finally {
+    port.budget.keep(-data.length);
+  }
 }
 
 export async function publishBulk(port: PublishPort, publish: HttpPublish): Promise<void> {
   const { pubsubName, topic } = publish;
   const metadata = metadataOf(publish.query);
   port.find({ pubsubName, topic, metadata });
-  const where = `topic ${topic} pubsub ${pubsubName}`;
-  const fail = (kind: 'bulk-body-invalid' | 'envelope-invalid', message: string, info: object): SidecarError =>
-    new SidecarError(kind, message, { resource: pubsubName, info: { appID: port.appId, ...info } });
-  const raw = await readBody(publish.request, port.maxBodyBytes)
-    .then(parseEntries)
-    .catch((error: unknown) => {
-      if (!(error instanceof JsonFault || error instanceof BodyTooLarge)) throw error;
-      throw fail('bulk-body-invalid', `error when unmarshaling the request for ${where}: ${error.message}`, {});
-    });
-  const entries = raw.map((entry) => {
-    try {
-      return toEntry(entry);
-    } catch (error) {
-      const text = messageOf(error);
-      throw fail('envelope-invalid', `error when marshalling cloud event envelope for ${where}: ${text}`, {
-        error: text,
-      });
-    }
+  const body = await readBody(publish.request, port).catch((error: unknown) => {
+    throw error instanceof BodyTooLarge ? unreadable(port, publish, error) : error;
   });
-  await port.api.bulkPublishEvent({ pubsubName, topic, entries, metadata }, publish.context);
+  try {
+    const entries = entriesOf(port, publish, body);
+    await port.api.bulkPublishEvent({ pubsubName, topic, entries, metadata }, publish.context);
+  } finally {
+    port.budget.keep(-body.length);
+  }
 }
+
+function entriesOf(port: PublishPort, publish: HttpPublish, body: Buffer): BulkPublishRequestEntry[] {
+  let raw: RawEntry[];
+  try {
+    raw = parseEntries(body);
+  } catch (error) {
+    throw error instanceof JsonFault ? unreadable(port, publish, error) : error;
+  }
+  try {
+    return raw.map(toEntry);
+  } catch (thrown) {
+    const error = messageOf(thrown);
+    const message = `error when marshalling cloud event envelope for ${where(publish)}: ${error}`;
+    throw refused(port, publish, 'envelope-invalid', message, { error });
+  }
+}
+
+const unreadable = (port: PublishPort, publish: HttpPublish, { message }: Error): SidecarError =>
+  refused(port, publish, 'bulk-body-invalid', `error when unmarshaling the request for ${where(publish)}: ${message}`);
+
+const where = ({ topic, pubsubName }: HttpPublish): string => `topic ${topic} pubsub ${pubsubName}`;
+
+const refused = (
+  { appId }: PublishPort,
+  { pubsubName }: HttpPublish,
+  kind: 'bulk-body-invalid' | 'envelope-invalid',
+  message: string,
+  info: object = {},
+): SidecarError => new SidecarError(kind, message, { resource: pubsubName, info: { appID: appId, ...info } });
 
 /** One element of the body, its event still JSON text. */
 interface RawEntry {

@@ -13,6 +13,14 @@ export interface HttpServerOptions {
   readonly maxHeaderBytes: number;
   /** Whether HTTP/2 without TLS is served too. */
   readonly h2c?: boolean;
+  readonly limits?: ConnectionLimits;
+}
+
+export interface ConnectionLimits {
+  /** Past that the one that has been open the longest, of those that have nothing in hand, ends. */
+  readonly maxConnections: number;
+  /** Requests that a client may send on a connection ahead of their answers. Past that it ends. */
+  readonly maxAhead: number;
 }
 
 export interface HttpServer {
@@ -26,12 +34,13 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const CHECK_INTERVAL_MS = 5_000;
 const KEEP_ALIVE_MS = 180_000;
+const LIMITS: ConnectionLimits = { maxConnections: 10_000, maxAhead: 1000 };
 
 /** Listens; rejects when no address can be bound. */
 export async function startHttpServer(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
   const listeners = new Map<string, Listener>();
   const open = async (name: string, where: ListenOptions): Promise<Listener> => {
-    const listener = new Listener(handler, options.maxHeaderBytes, options.h2c ?? false);
+    const listener = new Listener(handler, options);
     await listener.listen(where);
     listeners.set(name, listener);
     return listener;
@@ -59,11 +68,13 @@ class Listener {
   private readonly busy = new Map<Socket, number>();
   private readonly connections = new Set<Socket>();
   private readonly h2c: H2c | undefined;
+  private readonly limits: ConnectionLimits;
   private closing = false;
 
-  constructor(handler: RequestListener, maxHeaderBytes: number, h2c: boolean) {
+  constructor(handler: RequestListener, { maxHeaderBytes, h2c = false, limits = LIMITS }: HttpServerOptions) {
     const times = { requestTimeoutMs: REQUEST_TIMEOUT_MS, idleMs: KEEP_ALIVE_MS };
-    this.h2c = h2c ? new H2c(handler, { maxHeaderBytes, ...times }) : undefined;
+    const { maxConnections } = (this.limits = limits);
+    this.h2c = h2c ? new H2c(handler, { maxHeaderBytes, maxConnections, ...times }) : undefined;
     this.server = createServer(
       {
         ...(h2c && { shouldUpgradeCallback: wantsH2c }),
@@ -76,13 +87,16 @@ class Listener {
       },
       (request, response) => {
         const { socket } = request;
-        this.busy.set(socket, (this.busy.get(socket) ?? 0) + 1);
+        const ahead = this.busy.get(socket) ?? 0;
+        if (ahead >= this.limits.maxAhead) return void socket.destroy();
+        this.busy.set(socket, ahead + 1);
         response.once('close', () => this.idle(socket));
         handler(request, response);
       },
     );
     if (this.h2c) this.offer(this.h2c);
     this.server.on('connection', (socket) => {
+      if (this.connections.size >= this.limits.maxConnections) this.leaveIdle();
       this.connections.add(socket);
       socket.once('close', () => this.connections.delete(socket));
     });
@@ -129,6 +143,10 @@ class Listener {
     if (deadline.aborted) force();
     else deadline.addEventListener('abort', force, { once: true });
     await closed;
+  }
+
+  private leaveIdle(): void {
+    for (const socket of this.connections) if (!this.busy.has(socket)) return void socket.destroy();
   }
 
   private idle(socket: Socket): void {

@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { ApiAccess } from '../../../src/core/api-access.ts';
 import { createGateway, type GatewayOptions } from '../../../src/http/gateway.ts';
 import { startHttpServer } from '../../../src/http/server.ts';
+import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
 
 /** What a request is answered by a gateway of which these parts work, and nothing else. */
 async function answerOf(t: ExecutionContext, parts: Partial<GatewayOptions>, path: string, method = 'GET') {
@@ -11,6 +12,7 @@ async function answerOf(t: ExecutionContext, parts: Partial<GatewayOptions>, pat
     allowedOrigins: [],
     access: new ApiAccess([], []),
     maxBodyBytes: 0,
+    budget: new MemoryBudget(1 << 20),
     tracer: undefined,
     onRequest: undefined,
     onError: undefined,
