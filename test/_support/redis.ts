@@ -158,6 +158,45 @@ export async function startCluster(
   return servers;
 }
 
+/** Replicas of it need not wait for company. */
+const welcomeReplicas = (master: RedisServer): Promise<unknown> =>
+  master.ask('config', 'SET', 'repl-diskless-sync-delay', 0);
+
+/** Adds a replica of a cluster's `master`, which all `servers` of the cluster know when this resolves. */
+export async function startClusterReplica(
+  atEnd: AtEnd,
+  servers: readonly RedisServer[],
+  master: RedisServer,
+): Promise<RedisServer> {
+  await welcomeReplicas(master);
+  const port = String(await freePort());
+  const replica = await RedisServer.start(atEnd, [...master.args.slice(0, -1), port]);
+  await replica.ask('cluster', 'MEET', '127.0.0.1', master.port, master.args.at(-1) as string);
+  const id = String(await master.ask('cluster', 'MYID'));
+  const replicate = (): Promise<unknown> => replica.ask('cluster', 'REPLICATE', id);
+  await until(() => replicate().then(() => true, () => false), 'it knows its master'); // prettier-ignore
+  await until(() => follows(replica, master), 'it follows');
+  const known = new RegExp(`^${String(await replica.ask('cluster', 'MYID'))} .* slave ${id} `, 'm');
+  for (const server of servers) {
+    await until(async () => known.test(String(await server.ask('cluster', 'NODES'))), 'it is known');
+  }
+  return replica;
+}
+
+/** Adds a replica of `master`, which follows it when this resolves. */
+export async function startReplica(atEnd: AtEnd, master: RedisServer): Promise<RedisServer> {
+  await welcomeReplicas(master);
+  const replica = await RedisServer.start(atEnd, ['--replicaof', '127.0.0.1', String(master.port)]);
+  await until(() => follows(replica, master), 'it follows');
+  return replica;
+}
+
+/** Whether the master counts on the replica. */
+async function follows(replica: RedisServer, master: RedisServer): Promise<boolean> {
+  const followers = String(await master.ask('info', 'replication'));
+  return new RegExp(`^slave.*port=${replica.port},state=online,`, 'm').test(followers);
+}
+
 export interface SentinelGroup {
   readonly master: RedisServer;
   readonly replica: RedisServer;
@@ -170,9 +209,7 @@ export interface SentinelGroup {
 export async function startSentinels(atEnd: AtEnd, patienceMs = SOON_MS): Promise<SentinelGroup> {
   const name = 'mymaster';
   const master = await RedisServer.start(atEnd);
-  const quick = ['--repl-diskless-sync-delay', '0'];
-  const replica = await RedisServer.start(atEnd, ['--replicaof', '127.0.0.1', String(master.port), ...quick]);
-  await until(async () => /master_link_status:up/.test(String(await replica.ask('info', 'replication'))), 'it follows');
+  const replica = await startReplica(atEnd, master);
   const sentinels = await Promise.all([0, 1, 2].map(() => startSentinel(atEnd, master, name, patienceMs)));
   await until(async () => {
     const known = await Promise.all(sentinels.map((one) => one.ask('sentinel', 'SENTINELS', name)));

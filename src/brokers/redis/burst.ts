@@ -8,6 +8,8 @@ export interface Waiter {
   reject(error: Error): void;
 }
 
+export const NO_ARGUMENTS: [] = [];
+
 /** Written as soon as it has this much, so that a copy is never large. */
 const FULL_BYTES = 256 * 1024;
 
@@ -25,11 +27,6 @@ export class Burst {
     this.client = client;
   }
 
-  /** Whether commands can still go out this way. */
-  goesTo(client: unknown): boolean {
-    return this.client === client;
-  }
-
   /** Adds one command, in pieces. */
   add(pieces: readonly (string | Uint8Array)[], waiter: Waiter): void {
     if (this.waiters.length === 0) setImmediate(() => this.flush());
@@ -39,7 +36,8 @@ export class Burst {
     if (this.bytes >= FULL_BYTES) this.flush();
   }
 
-  private flush(): void {
+  /** Writes what there is now. */
+  flush(): void {
     const [first, ...others] = this.waiters;
     if (!first) return;
     const command = new Encoded(first.name, concat(this.parts));

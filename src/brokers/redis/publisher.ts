@@ -1,9 +1,10 @@
-import { Redis } from 'ioredis';
+import { Redis, type Cluster } from 'ioredis';
 import type { OutboundMessage, PublishFailure } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
-import { bulkString, Burst, type Waiter } from './burst.ts';
+import { bulkString, Burst, NO_ARGUMENTS, type Waiter } from './burst.ts';
 import type { Connection } from './connection.ts';
-import type { Client } from './servers.ts';
+import { ReplicatedBurst, type Replication } from './replicated-burst.ts';
+import { nodeOf, type Client } from './servers.ts';
 
 export interface Trimming {
   /** 0: off. */
@@ -18,6 +19,8 @@ const PATIENCE_MS = 1000;
 const MAX_BYTES = 64 * 2 ** 20;
 /** How the client says that a connection ended, before or after it has noticed. */
 const CLOSED = /^(Connection is closed|Stream isn't writeable)/;
+/** How a node of a cluster says that another one has the topic. It has stored nothing. */
+const ELSEWHERE = /error from publish: MOVED /;
 
 /**
  * Adds messages to streams. What is published in the same turn of the event loop goes out with one write. Nothing is
@@ -26,12 +29,15 @@ const CLOSED = /^(Connection is closed|Stream isn't writeable)/;
 export class Publisher {
   private readonly connection: Connection;
   private readonly trimming: Trimming;
+  private readonly replication: Replication | undefined;
   private bytes = 0;
-  private burst: Burst | undefined;
+  private readonly bursts = new WeakMap<Redis, Burst | ReplicatedBurst>();
 
-  constructor(connection: Connection, trimming: Trimming) {
+  /** With `replication` the connection must be for nothing else: it does not answer while the server waits. */
+  constructor(connection: Connection, trimming: Trimming, replication: Replication | undefined) {
     this.connection = connection;
     this.trimming = trimming;
+    this.replication = replication;
   }
 
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<readonly PublishFailure[]> {
@@ -41,10 +47,8 @@ export class Publisher {
     this.bytes += bytes;
     try {
       const client = this.connection.client ?? (await this.connection.ready(PATIENCE_MS));
-      const publication = new Publication(messages.length);
-      if (client instanceof Redis) this.addTogether(client, topic, messages, publication);
-      else this.addEach(client, topic, messages, publication);
-      return await publication.done;
+      if (client instanceof Redis) return await this.addTogether(client, topic, messages);
+      return await (this.replication ? this.addToNode(client, topic, messages) : this.addEach(client, topic, messages));
     } catch (error) {
       return refuse(messages, messageOf(error));
     } finally {
@@ -52,27 +56,55 @@ export class Publisher {
     }
   }
 
-  private addTogether(client: Redis, topic: string, messages: readonly OutboundMessage[], to: Publication): void {
-    if (!this.burst?.goesTo(client)) this.burst = new Burst(client);
+  private addTogether(client: Redis, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+    const burst = this.bursts.get(client) ?? this.createBurst(client);
+    const publication = new Publication(messages.length);
     const trim = this.trim();
     const head = `*${7 + trim.length}\r\n${['XADD', topic, ...trim, '*', 'data'].map(bulkString).join('')}`;
     for (const [index, { data, metadata }] of messages.entries()) {
       const tail = `\r\n${METADATA}${bulkString(JSON.stringify(metadata))}`;
-      this.burst.add([`${head}$${data.length}\r\n`, data, tail], new Reply(to, index));
+      burst.add([`${head}$${data.length}\r\n`, data, tail], new Reply(publication, index));
     }
+    return publication.done;
+  }
+
+  private createBurst(client: Redis): Burst | ReplicatedBurst {
+    const burst = this.replication ? new ReplicatedBurst(client, this.replication) : new Burst(client);
+    this.bursts.set(client, burst);
+    return burst;
+  }
+
+  /** On a cluster, where a write and its WAIT have to go to the same node: the client would send each its own way. */
+  private async addToNode(
+    cluster: Cluster,
+    topic: string,
+    messages: readonly OutboundMessage[],
+  ): Promise<readonly PublishFailure[]> {
+    const failures = await this.addTogether(await nodeOf(cluster, topic), topic, messages);
+    const left = failures.filter(({ error }) => ELSEWHERE.test(error.message)).map(({ index }) => index);
+    if (left.length === 0) return failures;
+    const node = await nodeOf(cluster, topic, 'afresh');
+    const again = left.map((index) => messages[index] as OutboundMessage);
+    const failedAgain = await this.addTogether(node, topic, again);
+    return [
+      ...failures.filter(({ index }) => !left.includes(index)),
+      ...failedAgain.map(({ index, error }) => ({ index: left[index] as number, error })),
+    ];
   }
 
   /** On a cluster the client finds out where the topic is. */
-  private addEach(client: Client, topic: string, messages: readonly OutboundMessage[], to: Publication): void {
+  private addEach(client: Client, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+    const publication = new Publication(messages.length);
     for (const [index, { data, metadata }] of messages.entries()) {
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
       const fields = ['data', bytes, 'metadata', JSON.stringify(metadata)];
-      const reply = new Reply(to, index);
+      const reply = new Reply(publication, index);
       client.callBuffer('xadd', [topic, ...this.trim(), '*', ...fields]).then(
         () => reply.resolve(),
         (error: Error) => reply.reject(error),
       );
     }
+    return publication.done;
   }
 
   private trim(): readonly (string | number)[] {
@@ -124,8 +156,6 @@ class Reply implements Waiter {
     this.publication.settle(this.index, message);
   }
 }
-
-const NO_ARGUMENTS: [] = [];
 
 const failure = (reason: string): Error =>
   new Error(`redis streams: error from publish: ${CLOSED.test(reason) ? 'the connection was closed' : reason}`);

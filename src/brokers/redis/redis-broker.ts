@@ -36,6 +36,8 @@ export class RedisBroker implements Broker {
   private readonly names: ConsumerNames;
   private readonly teller: Teller;
   private readonly connection: Connection;
+  /** The same, unless publishes wait for replicas. */
+  private readonly publishing: Connection;
   private readonly publisher: Publisher;
   private readonly backoff: Backoff;
   private readonly topics = new Map<string, Topic>();
@@ -53,17 +55,23 @@ export class RedisBroker implements Broker {
     this.teller = new Teller(log, `redis at ${settings.redisHost}`);
     const { redisMinRetryInterval: initialMs, redisMaxRetryInterval: maxMs } = settings;
     this.backoff = { initialMs: Math.max(1, initialMs), factor: 2, maxMs, jitter: 0.2 };
-    this.connection = new Connection((signal) => connect(settings, this.names.own, signal), this.backoff, this.teller);
+    this.connection = this.connectionWith(settings);
+    const { wait, waitTimeout, readTimeout } = settings;
+    this.publishing =
+      wait > 0 ? this.connectionWith({ ...settings, readTimeout: readTimeout + waitTimeout }) : this.connection;
+    const replication = wait > 0 ? { replicas: wait, timeoutMs: waitTimeout } : undefined;
     const trimming = { maxLength: settings.maxLenApprox, maxAgeMs: settings.streamTTL };
-    this.publisher = new Publisher(this.connection, trimming);
+    this.publisher = new Publisher(this.publishing, trimming, replication);
     if (trimming.maxLength > 0 && trimming.maxAgeMs > 0) log.warn('streamTTL is ignored: maxLenApprox is set too');
   }
 
   /** Rejects when the server refuses us, or is not there until `signal` aborts. */
   async open(signal: AbortSignal): Promise<void> {
     try {
-      await this.connection.open(signal);
+      const connections = new Set([this.connection, this.publishing]);
+      await Promise.all([...connections].map((connection) => connection.open(signal)));
     } catch (error) {
+      this.disconnect();
       const { redisHost } = this.settings;
       throw new Error(`redis streams: error connecting to redis at ${redisHost}: ${messageOf(error)}`, {
         cause: error,
@@ -126,7 +134,16 @@ export class RedisBroker implements Broker {
     clearTimeout(this.sweeping);
     clearInterval(this.keeping);
     await this.subscriptions.close();
+    this.disconnect();
+  }
+
+  private disconnect(): void {
     this.connection.close();
+    this.publishing.close();
+  }
+
+  private connectionWith(settings: RedisSettings): Connection {
+    return new Connection((signal) => connect(settings, this.names.own, signal), this.backoff, this.teller);
   }
 
   private refuseWhenClosed(): void {

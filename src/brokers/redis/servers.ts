@@ -47,6 +47,23 @@ export function besideReader(client: Client, { options }: Redis): Redis {
   return beside;
 }
 
+/**
+ * The cluster's connection to the node that has `topic`, as far as the client knows, or as it finds out `afresh`.
+ * Rejects when no node says that it has it.
+ */
+export async function nodeOf(cluster: Cluster, topic: string, how: 'known' | 'afresh' = 'known'): Promise<Redis> {
+  const known = (): Redis | undefined => {
+    const master = cluster.slots[slotOf(topic)]?.[0];
+    return cluster
+      .nodes('master')
+      .find(({ options, status }) => status === 'ready' && `${options.host}:${options.port}` === master);
+  };
+  if (how === 'afresh' || !known()) await cluster.call('xlen', [topic]); // connects, and follows where it is sent
+  const node = known();
+  if (!node) throw new Error(`no node of the cluster has topic ${topic}`);
+  return node;
+}
+
 /** Topics with the same number can be read with one command. */
 export const shardOf = (settings: RedisSettings, topic: string): number => (isCluster(settings) ? slotOf(topic) : 0);
 

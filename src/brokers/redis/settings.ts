@@ -89,6 +89,14 @@ const CONSUMING = {
 };
 
 const PUBLISHING = {
+  wait: integer({
+    default: 0,
+    description:
+      'How many replicas must have an event before its publish is acknowledged. `0`: what was not replicated yet is lost in a failover.',
+  }),
+  waitTimeout: tolerant(
+    duration({ default: 1000, description: 'How long they may take. Then the publish has failed. With `wait`.' }),
+  ),
   maxLenApprox: integer({
     default: 0,
     description:

@@ -14,6 +14,7 @@ test('the how-to file is enough, and nothing is lost by the defaults', (t) => {
     processingTimeout: 60_000,
     maxLenApprox: 0,
     streamTTL: 0,
+    wait: 0,
   });
 });
 
@@ -25,6 +26,7 @@ test('durations are Go durations or milliseconds, and a negative one is the defa
     streamTTL: '72h',
     readTimeout: '-1',
     redisMaxRetryInterval: '-1',
+    waitTimeout: '0',
   });
   t.like(settings, {
     processingTimeout: 15_000,
@@ -32,6 +34,7 @@ test('durations are Go durations or milliseconds, and a negative one is the defa
     streamTTL: 259_200_000,
     readTimeout: 5000,
     redisMaxRetryInterval: 512,
+    waitTimeout: 1000,
   });
 });
 
