@@ -25,10 +25,19 @@ async function replicationOf(server: RedisServer): Promise<Record<string, string
   return Object.fromEntries(text.split('\r\n').map((line) => line.split(':') as [string, string]));
 }
 
+async function follows(replica: RedisServer): Promise<boolean> {
+  const { role, master_link_status: link } = await replicationOf(replica);
+  return role === 'slave' && link === 'up';
+}
+
 async function isReplicated(from: RedisServer, to: RedisServer): Promise<boolean> {
   const [master, replica] = [await replicationOf(from), await replicationOf(to)];
-  const follows = replica['role'] === 'slave' && replica['master_link_status'] === 'up';
-  return follows && master['master_repl_offset'] === replica['slave_repl_offset'];
+  return (await follows(to)) && master['master_repl_offset'] === replica['slave_repl_offset'];
+}
+
+/** The one that commands go to, and the other one. */
+function roles({ group: { master, replica }, server }: Site): readonly [RedisServer, RedisServer] {
+  return server === master ? [master, replica] : [replica, master];
 }
 
 export const SERVERS: Readonly<Record<number, Row>> = {
@@ -69,8 +78,7 @@ export const SERVERS: Readonly<Record<number, Row>> = {
     setting: { reach: 'sentinels' },
     perSecond: 200,
     async round(site) {
-      const { master, replica } = site.group;
-      const [old, next] = site.server === master ? [master, replica] : [replica, master];
+      const [old, next] = roles(site);
       await site.pause(site.between(300, 1000));
       await site.load.stop();
       await site.drains();
@@ -81,6 +89,31 @@ export const SERVERS: Readonly<Record<number, Row>> = {
       await site.flows('goes on after ms', 12_000);
       await old.start();
       await until(() => isReplicated(next, old), 'the old master follows the new one', 60_000);
+    },
+  },
+
+  14: {
+    about: 'the master that Sentinels watch is killed under load while its replica is behind, with wait 1',
+    setting: { reach: 'sentinels', settings: { wait: '1', readTimeout: '1s' } },
+    perSecond: 500,
+    async round(site) {
+      const [old, next] = roles(site);
+      await site.app.become({ delayMs: 500 }); // most of what is lost now has not been handled yet
+      await site.pause(site.between(500, 1000));
+      next.signal('SIGSTOP');
+      await old.ask('client', 'KILL', 'TYPE', 'replica'); // what was sent and not read would reach it all the same
+      await site.pause(site.between(100, 300));
+      await old.kill();
+      next.signal('SIGCONT');
+      site.server = next;
+      await site.app.become({});
+      await until(async () => (await replicationOf(next))['role'] === 'master', 'the replica is promoted', 60_000);
+      await answers(site, 500, 'a publish that no replica has is refused');
+      await old.start(); // empty: what was acknowledged is where it was waited for, or nowhere
+      await until(() => follows(old), 'the old master follows the new one', 60_000);
+      await site.flows('goes on after ms', 5000);
+      await site.load.stop();
+      await site.drains();
     },
   },
 
