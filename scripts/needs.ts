@@ -78,6 +78,11 @@ export const needs = {
     present: () => onPath('redis-server'),
     install: () => aptInstall('redis-server'),
   },
+  iptables: {
+    name: 'ip and iptables',
+    present: () => onPath('ip') && onPath('iptables'),
+    install: () => aptInstall('iproute2', 'iptables'),
+  },
   flask: python('flask', 'examples/flask/requirements.txt'),
   express: npm('express', 'examples/express/package.json'),
   javascript: npm('javascript', 'test/compat/javascript/package.json'),

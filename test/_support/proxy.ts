@@ -1,4 +1,4 @@
-/** A bad network: a TCP proxy in this process that cuts, swallows, delays and slows down what goes through it. */
+/** A bad network: a TCP proxy in this process that cuts, swallows, loses, delays and slows down what goes through it. */
 
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -17,7 +17,12 @@ export interface Weather {
   readonly delayMs?: number;
   /** Bytes a second that go through, each way of each connection. */
   readonly bytesPerSecond?: number;
+  /** Part of the segments that are lost, from 0 to 1. TCP sends them again after a while, and what is behind waits. */
+  readonly lost?: number;
 }
+
+/** When a lost segment is sent again; each time it is lost after twice as long. As in Linux. */
+const RESEND_MS = 200;
 
 export class Proxy {
   private readonly server: Server;
@@ -98,8 +103,9 @@ export class Proxy {
 
   /** Resolves when the chunk may go on. */
   private async pass({ length }: Buffer, direction: Direction): Promise<void> {
-    const { delayMs = 0, bytesPerSecond = Infinity } = this.weather;
-    const ms = delayMs + (length * 1000) / bytesPerSecond;
+    const { delayMs = 0, bytesPerSecond = Infinity, lost = 0 } = this.weather;
+    let ms = delayMs + (length * 1000) / bytesPerSecond;
+    for (let again = RESEND_MS; Math.random() < lost; again *= 2) ms += again;
     if (ms > 0) await wait(ms);
     while (this.weather.held?.includes(direction)) await this.turn.promise;
   }

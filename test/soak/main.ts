@@ -1,5 +1,6 @@
 /** npm run soak: see --help. */
 
+import { canHaveOwnNetwork, isOwnNetwork, performApart } from './own-network.ts';
 import { readOptions, type Options } from './options.ts';
 import { reportOf, table, type Judged, type Report } from './report.ts';
 import { perform, type Row } from './row.ts';
@@ -15,13 +16,19 @@ async function performAll({ rows, minutes, seed, patience }: Options): Promise<R
   const judged: Judged[] = [];
   for (const row of rows) {
     if (interrupted.signal.aborted) break;
-    const { about } = ROWS[row] as Row;
+    const { about, network } = ROWS[row] as Row;
     const say = (line: string): void => console.error(`${new Date().toISOString().slice(11, 19)} row ${row}: ${line}`);
-    say(about);
+    const isApart = network === 'own' && !isOwnNetwork;
+    if (isApart && !canHaveOwnNetwork()) {
+      say('left out: it wants unshare, ip and iptables, and the right to make a network of its own');
+      continue;
+    }
+    if (!isApart) say(about);
     const ms = (minutes * MINUTE_MS) / rows.length;
     const plan = { seed: seed + row, ms, patience, say, signal: interrupted.signal };
-    const verdict = await perform(ROWS[row] as Row, plan);
-    say(verdict.problem === undefined ? `held over ${verdict.rounds} rounds` : `FAILED ${verdict.problem}`);
+    const verdict = await (isApart ? performApart(row, plan) : perform(ROWS[row] as Row, plan));
+    if (!isApart)
+      say(verdict.problem === undefined ? `held over ${verdict.rounds} rounds` : `FAILED ${verdict.problem}`);
     judged.push({ row, about, ...verdict });
   }
   return reportOf(seed, judged);

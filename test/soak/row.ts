@@ -13,6 +13,8 @@ export interface Row {
   readonly perSecond?: number;
   /** Its rounds start the sidecars. Default: they run when the first round begins. */
   readonly startsItself?: boolean;
+  /** It changes the rules of the network, and runs where there is nobody else. Default: it does not. */
+  readonly network?: 'own';
   /** Lines of one kind that a second may bring in the log. Default: 10. */
   readonly mostLines?: number;
   /** What trimming took is not missed. */
