@@ -7,15 +7,17 @@ import type { Site } from '../site.ts';
 const MEBIBYTE = 2 ** 20;
 const TRIES = 3;
 
-/** The pauses are longer than the app needs to start again: a dead letter that is given up is parked for good. */
-const RETRIES = `apiVersion: dapr.io/v1alpha1
+/** -1: for ever. */
+const retries = (pause: string, maxRetries: number): string => `apiVersion: dapr.io/v1alpha1
 kind: Resiliency
 metadata:
   name: soak
 spec:
-  policies: { retries: { few: { policy: constant, duration: 4s, maxRetries: ${TRIES - 1} } } }
-  targets: { components: { pubsub: { inbound: { retry: few } } } }
+  policies: { retries: { some: { policy: constant, duration: ${pause}, maxRetries: ${maxRetries} } } }
+  targets: { components: { pubsub: { inbound: { retry: some } } } }
 `;
+/** The pauses are longer than the app needs to start again: a dead letter that is given up is parked for good. */
+const FEW = retries('4s', TRIES - 1);
 
 /** What somebody may have written to the stream; each has to reach the app or the dead-letter topic. */
 const POISON: readonly (string | Buffer)[] = [
@@ -43,6 +45,27 @@ async function handledWithin({ ledger, load, pause }: Site, seconds: number): Pr
 }
 
 export const HANDLERS: Readonly<Record<number, Row>> = {
+  6: {
+    about: 'the app fails every event, then is killed, for a minute: no dead letters, and it goes on when it is back',
+    setting: { deadLetters: true, resources: { 'retries.yaml': retries('1s', -1) } },
+    mostLines: 100, // each event that fails is told of
+    perSecond: 50,
+    shortRounds: 2,
+    async round(site, nth, isShort) {
+      const { app, server } = site;
+      await site.flows('flows before after ms', 5000);
+      if (nth % 2 === 1) await app.become({ failures: 1 });
+      else await app.kill();
+      await site.pause(isShort ? 3000 : 60_000);
+      if (nth % 2 === 1) await app.become({});
+      else await app.start();
+      await site.flows('goes on after ms', 2000);
+      await site.load.stop();
+      await site.catchesUp('what had failed is handled after ms', 10_000);
+      site.expect(Number(await server.ask('xlen', 'dead')) === 0, 'nothing went to the dead-letter topic');
+    },
+  },
+
   10: {
     about: 'handlers take ten times processingTimeout: nothing is delivered twice',
     setting: { sidecars: 2, settings: { processingTimeout: '1s' } },
@@ -96,7 +119,7 @@ export const HANDLERS: Readonly<Record<number, Row>> = {
 
   26: {
     about: 'poison: events that are none, that fail for ever, and that end the app',
-    setting: { deadLetters: true, resources: { 'retries.yaml': RETRIES } },
+    setting: { deadLetters: true, resources: { 'retries.yaml': FEW } },
     mostLines: 100, // each event that fails is told of
     perSecond: 50,
     async round(site) {
