@@ -27,6 +27,14 @@ export interface Mood {
 
 const CHUNK = 65_536;
 
+/** Leaves no listener behind. */
+async function answerOrEnd(child: ChildProcess): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  await Promise.race([once(child, 'message', { signal }), once(child, 'exit', { signal })]);
+  over.abort();
+}
+
 export class App {
   readonly port: number;
   /** Hears of every event that it began with, also where it failed then; `-` is for what is no event of ours. */
@@ -59,7 +67,7 @@ export class App {
     [this.file, this.offset, this.rest] = [join(this.directory, `app-${++this.runs}`), 0, ''];
     const plan: AppPlan = { port: this.port, file: this.file, subscriptions: this.subscriptions };
     this.child = fork(join(import.meta.dirname, 'app-process.ts'), [JSON.stringify(plan)], { execArgv: [] });
-    await Promise.race([once(this.child, 'message'), once(this.child, 'exit')]);
+    await answerOrEnd(this.child);
     await this.become(this.mood);
   }
 
@@ -69,7 +77,7 @@ export class App {
     const { child } = this;
     if (!child?.connected) return;
     child.send(mood);
-    await Promise.race([once(child, 'message'), once(child, 'exit')]);
+    await answerOrEnd(child);
   }
 
   async kill(): Promise<void> {
