@@ -35,3 +35,29 @@ test('only calls are renamed, not what stands in texts and comments, and members
     t.is(withLinearMatches(source), source);
   }
 });
+
+test('matches is a function too, and literals may be of mixed kinds', async (t) => {
+  t.true(await matches('matches(event.subject, "b+")', { subject: 'abbc' }));
+  t.false(await matches('matches(event.subject, "^(a+)+$")', { subject: `${'a'.repeat(5000)}!` }));
+  t.true(await matches('event.type in ["a", event.subject, 5]', { type: 'b', subject: 'b' }));
+  t.true(await matches('event.data.n in [1, 2.5, "x"]', { data: { n: 2.5 } }));
+  t.true(await matches('{"a": 1, "b": event.type}["b"] == "x"', { type: 'x' }));
+});
+
+test('a moment may be a text and a number', async (t) => {
+  const event = { time: '2026-01-01T00:00:00Z' };
+  t.true(await matches('string(timestamp(event.time)) == "2026-01-01T00:00:00Z"', event));
+  t.true(await matches('int(timestamp(event.time)) == 1767225600', event));
+});
+
+test('what no event could ever make true is told at once, not of the first event', async (t) => {
+  for (const match of [
+    'event.type.startWith("x")',
+    'foo(event.type)',
+    '1 + "a" == event.n',
+    'has(event)',
+    '1 == "1"',
+  ]) {
+    await t.throwsAsync(matches(match, {}), { message: /^invalid routing rule / }, match);
+  }
+});
