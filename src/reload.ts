@@ -88,15 +88,14 @@ class Reloader {
   }
 
   private async changeComponents(wanted: readonly ComponentSpec[]): Promise<void> {
-    const { components, subscriptions, streams, app, log } = this.context;
+    const { components, app, log } = this.context;
     const { gone, added } = difference(this.components, wanted);
     for (const spec of gone) {
       log.info(`Closing existing Component to reload: ${componentLabel(spec)}`);
-      const deadline = deadlineAfter(DRAIN_MS);
-      await streams.closeOf(spec.name);
-      await subscriptions.closeOf(spec.name, deadline.signal);
-      deadline.cancel();
-      await components.remove(spec.name);
+      await this.closeOn(spec.name);
+      const close = components.withdraw(spec.name);
+      await this.closeOn(spec.name); // what a client or an app that recovered opened while the others ended
+      await close();
     }
     this.components = wanted;
     for (const spec of added) {
@@ -109,6 +108,15 @@ class Reloader {
       }
     }
     if (gone.length > 0 || added.length > 0) await app.declare(this.declared);
+  }
+
+  /** Ends what runs on a component. */
+  private async closeOn(name: string): Promise<void> {
+    const { subscriptions, streams } = this.context;
+    const deadline = deadlineAfter(DRAIN_MS);
+    await streams.closeOf(name);
+    await subscriptions.closeOf(name, deadline.signal);
+    deadline.cancel();
   }
 
   /** What stayed keeps its place; what is new or was edited comes last. */

@@ -110,13 +110,13 @@ export class Components {
     log.info(`Component loaded: ${componentLabel(spec)}`);
   }
 
-  /** Closes one. Nothing may run on it any more. */
-  async remove(name: string): Promise<void> {
+  /** From now on nothing is opened on it. Returns what closes it, once nothing runs on it any more. */
+  withdraw(name: string): () => Promise<void> {
     const pubsub = this.pubSubs.get(name);
     this.pubSubs.delete(name);
     this.stores.delete(name);
     this.listed.delete(name);
-    await pubsub?.broker.close();
+    return async () => pubsub?.broker.close();
   }
 
   async close(): Promise<void> {

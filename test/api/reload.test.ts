@@ -2,8 +2,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
-import { startHttpApp, type HttpApp } from '../_support/http-app.ts';
+import { componentFile, MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
+import { startHttpApp, type HttpApp, type Received } from '../_support/http-app.ts';
 import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 
@@ -155,4 +155,34 @@ spec:
   await until(() => apis() === 2, 'it has started anew');
   t.is((await publish(daprd, 't', '1')).status, 204);
   t.is(await daprd.stop(), 0);
+});
+
+test('an app that falls ill and recovers while its component is exchanged is served by the new one', async (t) => {
+  let release: () => void = () => undefined;
+  const held = new Promise<number>((resolve) => (release = () => resolve(200)));
+  let health = 200;
+  const subscribe = ['held', 'e'].map((topic) => ({ pubsubname: 'pubsub', topic, route: `/${topic}` }));
+  const reply = ({ path }: Received): Promise<number> | number => (path === '/held' ? held : 200);
+  const app = await startHttpApp({ subscribe, reply, get: (url) => (url === '/healthz' ? health : undefined) });
+  t.teardown(() => app.close());
+  const probes = ['--enable-app-health-check', '--app-health-probe-interval', '1', '--app-health-threshold', '1'];
+  const daprd = await startDaprd(t, { appPort: app.port, resources: { 'a.yaml': MEMORY }, args: probes });
+  await until(() => daprd.log().includes('app is subscribed'), 'the app is served');
+  await publish(daprd, 'held', '1');
+  await until(() => app.received.length === 1, 'an event is in hand');
+  await writeFile(
+    join(daprd.directory, 'resources-app', 'a.yaml'),
+    componentFile('pubsub.in-memory', { concurrency: '2' }),
+  );
+  await until(() => daprd.log().includes('Closing existing Component to reload'), 'the component is on its way out');
+  health = 500;
+  await until(() => daprd.log().includes('App entered un-healthy status'), 'the app is ill');
+  health = 200;
+  await until(() => daprd.log().split('App entered healthy status').length === 3, 'the app is well again');
+  await until(() => daprd.log().split('app is subscribed').length >= 3, 'the app is served again');
+  release();
+  await until(() => daprd.log().includes('Component updated'), 'the new component is there');
+  await until(async () => (await publish(daprd, 'e', '1')).status === 204, 'an event is taken');
+  await until(() => app.received.some(({ path }) => path === '/e'), 'it arrives');
+  t.is(app.received.filter(({ path }) => path === '/held').length, 1);
 });

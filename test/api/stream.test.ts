@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import type { TopicEventRequest } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
@@ -8,6 +10,7 @@ import type {
   SubscribeTopicEventsResponseAlpha1,
 } from '../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { componentFile, MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
+import { startHttpApp } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
 
 type Request = SubscribeTopicEventsRequestAlpha1;
@@ -192,4 +195,29 @@ test('an event that is given up again and again does not pile up for a client th
   await publish(daprd, 't', '1');
   await until(() => subscriber.events.some(({ data }) => data.length === 1), 'what was published last arrives');
   t.true(subscriber.events.length < 40, `${subscriber.events.length}`);
+});
+
+test('a stream that was opened while its component was on its way out is told that it is over', async (t) => {
+  let release: () => void = () => undefined;
+  const held = new Promise<number>((resolve) => (release = () => resolve(200)));
+  const app = await startHttpApp({
+    subscribe: [{ pubsubname: 'pubsub', topic: 'held', route: '/' }],
+    reply: () => held,
+  });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, { appPort: app.port });
+  const first = await new Subscriber(t, daprd).subscribe({}).live();
+  await publish(daprd, 'held', '1');
+  await until(() => app.received.length === 1, 'an event is in hand');
+  const file = join(daprd.directory, 'resources-app', 'pubsub.yaml');
+  await writeFile(file, componentFile('pubsub.in-memory', { concurrency: '2' }));
+  await until(() => first.error, 'the stream is closed');
+  const second = await new Subscriber(t, daprd).subscribe({}).live();
+  release();
+  await until(() => daprd.log().includes('Component updated'), 'the new component is there');
+  await until(() => second.error, 'the stream is closed too');
+  t.is(second.error?.details, 'stream closed');
+  const third = await new Subscriber(t, daprd).subscribe({}).live();
+  await publish(daprd, 't', '1');
+  await until(() => third.events.length === 1, 'an event arrives');
 });
