@@ -58,8 +58,8 @@ export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
   private readonly slots: Semaphore;
-  /** Of BULK_METHODS, the one that the app is known not to lack. */
-  private bulkMethod = 0;
+  /** Of BULK_METHODS, the one that the app answered last. */
+  private bulkMethod: 0 | 1 = 0;
 
   constructor(options: GrpcChannelOptions) {
     const { tls, address, port, maxBodyBytes, traffic } = options;
@@ -166,18 +166,21 @@ export class GrpcChannel implements AppChannel {
     }
   }
 
-  /** Older apps serve the method under another name only. */
+  /** Older apps serve the method under another name only, and one may come back as a newer one. */
   private async callBulk(message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
-    for (;;) {
-      const method = BULK_METHODS[this.bulkMethod] as (typeof BULK_METHODS)[number];
-      try {
-        return await this.inTurn(method.path, message, metadata, signal);
-      } catch (error) {
-        const isLast = this.bulkMethod === BULK_METHODS.length - 1;
-        if (isLast || !(error instanceof GrpcCallError) || error.code !== GrpcCode.UNIMPLEMENTED) throw error;
+    const known = this.bulkMethod;
+    const call = (method: 0 | 1): Promise<Buffer> => this.inTurn(BULK_METHODS[method].path, message, metadata, signal);
+    try {
+      return await call(known);
+    } catch (error) {
+      if (!(error instanceof GrpcCallError) || error.code !== GrpcCode.UNIMPLEMENTED) throw error;
+      const other = known === 0 ? 1 : 0;
+      if (other === 1) {
         this.options.log.warn(`falling back to OnBulkTopicEventAlpha1 due to unimplemented error: ${error.message}`);
-        this.bulkMethod++;
       }
+      const answer = await call(other);
+      this.bulkMethod = other;
+      return answer;
     }
   }
 }

@@ -42,6 +42,8 @@ export interface GrpcAppOptions {
   readonly invoke?: (request: InvokeRequest, headers: Record<string, unknown>) => Invoked | Promise<Invoked>;
   /** Serve bulk under its older name only. */
   readonly alphaOnly?: boolean;
+  /** Serve bulk under its present name only. */
+  readonly stableOnly?: boolean;
   readonly port?: number;
   /** How many deliveries are remembered; any number by default. */
   readonly keep?: number;
@@ -66,6 +68,7 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
     invoke,
     healthy,
     alphaOnly = false,
+    stableOnly = false,
     port = 0,
     keep = Infinity,
   } = options;
@@ -113,7 +116,7 @@ export async function startGrpcApp(options: GrpcAppOptions): Promise<GrpcApp> {
     },
     ...(!alphaOnly && { onBulkTopicEvent: onBulk }),
   });
-  server.addService(AppCallbackAlphaService, { onBulkTopicEventAlpha1: onBulk });
+  if (!stableOnly) server.addService(AppCallbackAlphaService, { onBulkTopicEventAlpha1: onBulk });
   if (healthy) {
     server.addService(AppCallbackHealthCheckService, {
       healthCheck: (_call: unknown, callback: (error: object | null, response?: object) => void) => {

@@ -165,3 +165,28 @@ test('a bulk subscription falls back to the older name of the method', async (t)
   t.deepEqual(entry?.event?.$case === 'bytes' && Buffer.from(entry.event.value), Buffer.from([1, 2]));
   t.true(await until(() => daprd.log().includes('falling back to OnBulkTopicEventAlpha1'), 'it is logged'));
 });
+
+const bulkSubscribe = { enabled: true, maxMessagesCount: 1, maxAwaitDurationMs: 0 };
+
+test('batches that meet the older name at once are all delivered by it, and none is a dead letter', async (t) => {
+  const topics = Array.from({ length: 8 }, (_, i) => `t${i}`);
+  const subscriptions = topics.map((topic) => ({ topic, deadLetterTopic: 'dead', bulkSubscribe }));
+  const [app, daprd] = await start(t, { alphaOnly: true, subscriptions: [...subscriptions, { topic: 'dead' }] });
+  await Promise.all(topics.map((topic) => publish(daprd, topic, '1')));
+  await until(() => app.batches.length + app.received.length >= topics.length, 'all arrive');
+  t.deepEqual(app.batches.map(({ topic }) => topic).toSorted(), topics);
+  t.deepEqual(app.received, []);
+});
+
+test('an app that comes back with the other name of the bulk method gets its batches by that', async (t) => {
+  const subscriptions = [{ topic: 'b', bulkSubscribe }];
+  const [old, daprd] = await start(t, { alphaOnly: true, subscriptions });
+  await publish(daprd, 'b', '1');
+  await until(() => old.batches.length === 1, 'the older name is called');
+  old.close();
+  const present = await startGrpcApp({ stableOnly: true, subscriptions, port: old.port });
+  t.teardown(() => present.close());
+  await publish(daprd, 'b', '2');
+  await until(() => present.batches.length > 0, 'the present name is called');
+  t.is(present.batches.length, 1);
+});
