@@ -9,7 +9,7 @@ import type { Log } from '../lib/log.ts';
 import type { Handler, InboundMessage, Outcome, OutboundMessage } from './broker.ts';
 import { asBuffer, assemble } from './cloud-event.ts';
 import { messageOf } from './errors.ts';
-import { isRaw } from './metadata.ts';
+import { isRaw, withoutTtl } from './metadata.ts';
 import type { Publisher, PubSub } from './publisher.ts';
 import type { Answer, Recipient } from './recipient.ts';
 import { DEFAULT_BACKOFF, type RetryPolicy } from './retry-policy.ts';
@@ -207,7 +207,8 @@ class Settlement {
       dlapp: appId,
       dltopic: topic,
     };
-    const metadata: Record<string, string> = { ...message.metadata, pubsubName: pubsub.name };
+    const own = pubsub.broker.features.has('message-ttl') ? withoutTtl(message.metadata) : message.metadata;
+    const metadata: Record<string, string> = { ...own, pubsubName: pubsub.name };
     if (!event.isMessage) {
       for (const [key, value] of Object.entries(why)) metadata[key] = String(value);
       return { data: message.data, contentType: message.contentType, metadata };

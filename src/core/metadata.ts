@@ -47,6 +47,13 @@ export function ttlMs(metadata: Metadata): number | undefined {
   return seconds > 0 ? Math.min(seconds * 1000, MAX_TTL_MS) : undefined;
 }
 
+const TTL_NAMES = new Set(['ttl', 'ttlinseconds']);
+
+/** Metadata that asks for no time to live. */
+export function withoutTtl(metadata: Metadata): Metadata {
+  return Object.fromEntries(Object.entries(metadata).filter(([key]) => !TTL_NAMES.has(key.toLowerCase())));
+}
+
 /** RFC 3339 with seconds in UTC, `ms` from now. */
 export function expirationIn(ms: number): string {
   return `${new Date(Date.now() + ms).toISOString().slice(0, 19)}Z`;

@@ -60,6 +60,26 @@ test('an event that fails does not hold up the others; a dropped one is acknowle
   t.deepEqual(plugin.unsettled, ['1']);
 });
 
+test('a dead letter does not ask a component that lets messages expire for the time its event had', async (t) => {
+  const { plugin: start, daprd: launch } = await site(t);
+  await start({ features: ['MESSAGE_TTL'] });
+  const receiver = await app(t, {
+    subscribe: [sub('alive', { deadLetterTopic: 'dead' }), sub('dead')],
+    reply: ({ path }) => (path === '/dead' ? 200 : 500),
+  });
+  const daprd = await launch({ appPort: receiver.port });
+  await publish(daprd, 'alive', '1', { query: 'metadata.ttlInSeconds=60&metadata.TTL=60&metadata.kind=fast' });
+  const dead = await until(() => receiver.received.find(({ path }) => path === '/dead'), 'the dead letter arrives');
+  t.deepEqual(
+    receiver.received.map(({ headers }) => [headers['kind'], headers['ttlinseconds'], headers['ttl']]),
+    [
+      ['fast', '60', '60'],
+      ['fast', undefined, undefined],
+    ],
+  );
+  t.is(dead.event['expiration'], undefined);
+});
+
 test('a dead letter is acknowledged when it was written', async (t) => {
   const { plugin: start, daprd: launch } = await site(t);
   let refused = 0;
