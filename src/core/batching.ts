@@ -10,7 +10,7 @@ interface Waiting {
   readonly answer: (answer: Answer) => void;
 }
 
-/** Events that wait for company, those of one path together. */
+/** Events that wait for company, those of one topic and path together: with a wildcard there are several topics. */
 interface Batch {
   readonly waiting: Waiting[];
   readonly timer: NodeJS.Timeout;
@@ -25,10 +25,10 @@ export function batched(recipient: Recipient, options: BulkOptions, broker: Brok
   const maxAwaitMs = broker.has('bulk-at-once') ? 0 : options.maxAwaitMs;
   const batches = new Map<string, Batch>();
 
-  const send = async (path: string): Promise<void> => {
-    const batch = batches.get(path);
+  const send = async (key: string): Promise<void> => {
+    const batch = batches.get(key);
     if (!batch) return;
-    batches.delete(path);
+    batches.delete(key);
     clearTimeout(batch.timer);
     const isGivenUp = ({ signal }: Waiting): boolean => signal.aborted;
     for (const { answer } of batch.waiting.filter(isGivenUp)) answer(NO_ANSWER);
@@ -39,13 +39,11 @@ export function batched(recipient: Recipient, options: BulkOptions, broker: Brok
   return {
     deliver: (event, signal) =>
       new Promise((answer) => {
-        const batch = batches.get(event.path) ?? {
-          waiting: [],
-          timer: setTimeout(() => void send(event.path), maxAwaitMs),
-        };
-        batches.set(event.path, batch);
+        const key = JSON.stringify([event.topic, event.path]);
+        const batch = batches.get(key) ?? { waiting: [], timer: setTimeout(() => void send(key), maxAwaitMs) };
+        batches.set(key, batch);
         batch.waiting.push({ event, signal, answer });
-        if (batch.waiting.length >= maxMessages) void send(event.path);
+        if (batch.waiting.length >= maxMessages) void send(key);
       }),
     deliverBulk: (events, signal) => recipient.deliverBulk(events, signal),
   };

@@ -43,13 +43,26 @@ test('an event that was given up while it waited for company is not delivered', 
   const { recipient, given, answer } = slow();
   const bulk = batched(recipient, OPTIONS, new Set());
   const gone = new AbortController();
-  const early = bulk.deliver(eventOf({ topic: 'gone' }), gone.signal);
+  const early = bulk.deliver(eventOf({ pubsubName: 'gone' }), gone.signal);
   gone.abort();
   const late = bulk.deliver(eventOf(), NEVER);
   answer([{ kind: 'success' }]);
   t.deepEqual([(await early).kind, (await late).kind], ['retry', 'success']);
   t.deepEqual(
-    given[0]?.events.map(({ topic }) => topic),
-    ['t'],
+    given[0]?.events.map(({ pubsubName }) => pubsubName),
+    ['pubsub'],
+  );
+});
+
+test('a batch is of one topic and one path', (t) => {
+  const { recipient, given } = slow();
+  const bulk = batched(recipient, OPTIONS, new Set());
+  for (const more of [{}, { topic: 'u' }, { path: '/q' }, { topic: 'u' }, {}]) void bulk.deliver(eventOf(more), NEVER);
+  t.deepEqual(
+    given.map(({ events }) => events.map(({ topic, path }) => `${topic} ${path}`)),
+    [
+      ['u /p', 'u /p'],
+      ['t /p', 't /p'],
+    ],
   );
 });
