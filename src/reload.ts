@@ -2,7 +2,7 @@
 
 import type { App } from './app.ts';
 import { componentLabel, type ComponentSpec } from './config/component.ts';
-import type { Components } from './config/open-components.ts';
+import { storesFirst, type Components } from './config/open-components.ts';
 import type { Resources } from './config/resources.ts';
 import { watchDirectories } from './config/watch.ts';
 import { messageOf } from './core/errors.ts';
@@ -87,9 +87,11 @@ class Reloader {
     await onLoaded(resources);
   }
 
+  /** What does not run though it should counts as new each time. */
   private async changeComponents(wanted: readonly ComponentSpec[]): Promise<void> {
     const { components, app, log } = this.context;
-    const { gone, added } = difference(this.components, wanted);
+    const running = this.components.filter(({ name }) => !components.missing.has(name));
+    const { gone, added } = difference(running, wanted);
     for (const spec of gone) {
       log.info(`Closing existing Component to reload: ${componentLabel(spec)}`);
       await this.closeOn(spec.name);
@@ -98,7 +100,7 @@ class Reloader {
       await close();
     }
     this.components = wanted;
-    for (const spec of added) {
+    for (const spec of storesFirst(added)) {
       log.info(`Adding Component for processing: ${componentLabel(spec)}`);
       try {
         await components.open(spec);

@@ -58,8 +58,7 @@ export function tellOfAssumed(searched: readonly string[], home: string): string
  */
 export async function openComponents(specs: readonly ComponentSpec[], context: OpenContext): Promise<Components> {
   const components = new Components(context);
-  const ordered = [...specs.filter(isSecretStore), ...specs.filter((spec) => !isSecretStore(spec))];
-  for (const spec of ordered) {
+  for (const spec of storesFirst(specs)) {
     try {
       await components.open(spec);
     } catch (error) {
@@ -74,9 +73,15 @@ export async function openComponents(specs: readonly ComponentSpec[], context: O
   return components;
 }
 
+/** In the order in which they can be opened: others need what secret stores know. */
+export const storesFirst = (specs: readonly ComponentSpec[]): ComponentSpec[] =>
+  specs.toSorted((a, b) => Number(isSecretStore(b)) - Number(isSecretStore(a)));
+
 /** The components that run. */
 export class Components {
   readonly pubSubs = new Map<string, PubSub>();
+  /** Names of those that are wanted and do not run: they could not be opened, or their secret store is not there. */
+  readonly missing = new Set<string>();
   private readonly stores = new Map<string, SecretStore>();
   private readonly listed = new Map<string, LoadedComponent>();
   private readonly context: OpenContext;
@@ -95,6 +100,12 @@ export class Components {
     const { appId, environment, log } = this.context;
     if (!this.isWanted(spec)) return;
     const { name, type, version } = spec;
+    this.missing.add(name);
+    const awaited = awaitedSecretStore(spec, this.stores);
+    if (awaited !== undefined) {
+      log.warn(`Component ${name} references a secret store that isn't loaded: ${awaited}`);
+      return;
+    }
     const resolved = await resolveSettings(spec, this.stores, environment, log);
     const { settings, topicPrefix } = fillTemplates(resolved, { appId, ...environment });
     let capabilities: readonly string[] = [];
@@ -105,6 +116,7 @@ export class Components {
       capabilities = CAPABILITIES.filter(([feature]) => broker.features.has(feature)).map(([, text]) => text);
       this.pubSubs.set(name, { name, type, version, broker, scopes: topicScopes(settings, appId), topicPrefix });
     }
+    this.missing.delete(name);
     this.listed.set(name, { name, type, version, capabilities });
     this.context.onComponent?.(name, type);
     log.info(`Component loaded: ${componentLabel(spec)}`);
@@ -129,11 +141,6 @@ export class Components {
     if (denied.includes(type) || denied.includes(`${type}/${version}`)) {
       const types = `'${type} (${type}/${version})'`;
       log.warn(`component '${name}' cannot be loaded because components of type ${types} are not allowed`);
-      return false;
-    }
-    const awaited = awaitedSecretStore(spec, this.stores);
-    if (awaited !== undefined) {
-      log.warn(`Component ${name} references a secret store that isn't loaded: ${awaited}`);
       return false;
     }
     if (isSecretStore(spec) || type.startsWith('pubsub.')) return true;

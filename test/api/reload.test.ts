@@ -186,3 +186,35 @@ test('an app that falls ill and recovers while its component is exchanged is ser
   await until(() => app.received.some(({ path }) => path === '/e'), 'it arrives');
   t.is(app.received.filter(({ path }) => path === '/held').length, 1);
 });
+
+test('a component that could not be opened when it was edited is tried again', async (t) => {
+  const subscribe = [{ pubsubname: 'pubsub', topic: 'p', route: '/p' }];
+  const app = await startHttpApp({ subscribe });
+  t.teardown(() => app.close());
+  const daprd = await startDaprd(t, {
+    appPort: app.port,
+    resources: { 'a.yaml': MEMORY },
+    args: ['--hot-reload-reconcile-interval', '1s'],
+  });
+  const directory = join(daprd.directory, 'late');
+  const file = join(daprd.directory, 'resources-app', 'a.yaml');
+  await writeFile(directory, 'no directory');
+  await writeFile(file, componentFile('pubsub.sqlite', { connectionString: join(directory, 'events.db') }));
+  await until(() => daprd.log().includes('Ignoring error processing component'), 'it does not open');
+  await rm(directory);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there');
+  await until(() => app.received.length === 1, 'an event arrives');
+  t.is(daprd.log().split('Component updated').length, 2);
+});
+
+test('a component that waits for its secret store is opened when that is there', async (t) => {
+  const waiting = `${MEMORY}  metadata:\n  - name: consumerID\n    secretKeyRef:\n      name: WHO\nauth:\n  secretStore: store\n`;
+  const { daprd, write } = await stage(t, {
+    'a.yaml': waiting,
+    'other.yaml': MEMORY.replace('name: pubsub\n', 'name: other\n'),
+  });
+  t.is((await publish(daprd, 'p', '1')).status, 404);
+  const store = `apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: store\nspec:\n  type: secretstores.local.env\n  version: v1\n`;
+  await write('b.yaml', store);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'the component is there');
+});
