@@ -210,10 +210,11 @@ export class Sidecar {
   private async block(ms: number): Promise<void> {
     const { log } = this.deps;
     log.info(`Blocking graceful shutdown for ${formatGoDuration(ms)} or until app reports unhealthy...`);
-    const period = AbortSignal.timeout(ms);
+    const period = deadlineAfter(ms);
     void this.drain();
-    await this.app?.unhealthy(period);
-    if (period.aborted) log.info('Block shutdown period expired, entering shutdown...');
+    await this.app?.unhealthy(period.signal);
+    period.cancel();
+    if (period.signal.aborted) log.info('Block shutdown period expired, entering shutdown...');
     else log.info('App reported unhealthy, entering shutdown...');
   }
 

@@ -1,6 +1,7 @@
 /** Changes in resource directories, told once things are quiet. */
 
 import { watch } from 'node:fs';
+import { MAX_TIMER_MS } from '../lib/deadline.ts';
 
 /** An editor writes a file in several steps; half of them are not to be read. */
 const QUIET_MS = 100;
@@ -20,7 +21,7 @@ export function watchDirectories(
     clearTimeout(quiet);
     quiet = setTimeout(onChange, QUIET_MS);
   };
-  const clock = setInterval(onChange, intervalMs).unref();
+  const clock = setInterval(onChange, Math.min(intervalMs, MAX_TIMER_MS)).unref();
   for (const directory of directories) {
     try {
       watch(directory, { signal, persistent: false }, changed).on('error', () => undefined);

@@ -1,5 +1,6 @@
 /** Whether the app is well, as probes find it (contract 6.4). */
 
+import { MAX_TIMER_MS } from '../lib/deadline.ts';
 import type { Log } from '../lib/log.ts';
 import { sleep } from '../lib/sleep.ts';
 import { messageOf } from './errors.ts';
@@ -33,9 +34,10 @@ export class AppHealth {
 
   /** Probes until `signal` aborts; the first time at once. An app counts as unhealthy until it was found well. */
   async watch(signal: AbortSignal): Promise<void> {
+    const timeoutMs = Math.min(this.options.timeoutMs, MAX_TIMER_MS);
     for (let failures = 0; !signal.aborted;) {
       try {
-        await this.probe(AbortSignal.any([signal, AbortSignal.timeout(this.options.timeoutMs)]));
+        await this.probe(AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
         failures = 0;
         if (!this.healthy) this.change(true, 'App entered healthy status');
       } catch (error) {

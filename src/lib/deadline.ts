@@ -1,7 +1,10 @@
-/** A signal that aborts after `ms`, never for Infinity; `cancel` frees its timer. */
+/** Timers cannot be longer, 25 days: what is set for later fires at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A signal that aborts after `ms`, 25 days at most, never for Infinity; `cancel` frees its timer. */
 export function deadlineAfter(ms: number): { readonly signal: AbortSignal; readonly cancel: () => void } {
   const controller = new AbortController();
-  const timer = Number.isFinite(ms) ? setTimeout(() => controller.abort(), ms) : undefined;
+  const timer = Number.isFinite(ms) ? setTimeout(() => controller.abort(), Math.min(ms, MAX_TIMER_MS)) : undefined;
   return { signal: controller.signal, cancel: () => clearTimeout(timer) };
 }
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import { publish, startDaprd, temporaryDirectory } from '../_support/daprd.ts';
+import { componentFile, publish, startDaprd, temporaryDirectory } from '../_support/daprd.ts';
 import { startHttpApp } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
 
@@ -44,4 +44,24 @@ test('an error that nobody expected is logged with its place, and the sidecar go
   t.is((await publish(daprd, 'a', '1')).status, 204);
   await until(() => app.received.length === 1, 'the event arrives');
   t.is(await daprd.stop(), 0);
+});
+
+test('times beyond what a timer can wait are long, and do not end at once', async (t) => {
+  const daprd = await startDaprd(t, {
+    resources: { 'pubsub.yaml': componentFile('pubsub.sqlite', {}, '2000h') },
+    args: ['--dapr-graceful-shutdown-seconds', '9999999', '--hot-reload-reconcile-interval', '2000h'],
+  });
+  t.is((await publish(daprd, 't', '1')).status, 204);
+  t.is(await daprd.stop(), 0);
+  t.notRegex(daprd.log(), /TimeoutOverflowWarning/);
+});
+
+test('a shutdown that is blocked for longer than a timer can wait is blocked', async (t) => {
+  const daprd = await startDaprd(t, { args: ['--dapr-block-shutdown-duration', '700h'] });
+  const stopped = daprd.stop();
+  await until(() => daprd.log().includes('Blocking graceful shutdown for 700h0m0s'), 'it is blocked');
+  t.is((await publish(daprd, 't', '1')).status, 204);
+  t.notRegex(daprd.log(), /TimeoutOverflowWarning|Block shutdown period expired/);
+  t.is(await daprd.stop(), 1);
+  t.is(await stopped, 1);
 });
