@@ -9,8 +9,9 @@ export type Route =
 /** A path parameter that is no valid escape sequence. */
 export class BadEscape extends Error {}
 
-/** The path and the query string of a request target, which may be a whole URL. */
-export function splitTarget(target: string): { path: string; query: string } {
+/** The path and the query string of a request target, which may be a whole URL. One character of it is one byte. */
+export function splitTarget(bytes: string): { path: string; query: string } {
+  const target = /[\x80-\xff]/.test(bytes) ? Buffer.from(bytes, 'latin1').toString('utf8') : bytes;
   const relative = target.startsWith('/') ? target : target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '');
   const mark = relative.indexOf('?');
   return mark < 0 ? { path: relative, query: '' } : { path: relative.slice(0, mark), query: relative.slice(mark + 1) };

@@ -70,6 +70,12 @@ test('a target may be a whole URL', (t) => {
   t.deepEqual(splitTarget('/a?b=c?d'), { path: '/a', query: 'b=c?d' });
 });
 
+test('bytes beyond ASCII that were not escaped are UTF-8', (t) => {
+  const { path, query } = splitTarget(Buffer.from('/v1.0/publish/ps/ż?metadata.a=ż').toString('latin1'));
+  t.deepEqual(routeOf('POST', path) as object, publish('ps', 'ż'));
+  t.deepEqual(metadataOf(query), { a: 'ż' });
+});
+
 test('metadata is what the query says with the prefix, the first value of each', (t) => {
   t.deepEqual(metadataOf('metadata.a=1&metadata.a=2&b=3&metadata.B=%C5%BC&Metadata.c=4&x=%zz'), { a: '1', B: 'ż' });
   t.deepEqual(metadataOf(''), {});
