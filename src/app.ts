@@ -42,7 +42,8 @@ export class App {
   private health: AppHealth | undefined;
   private declared: readonly SubscriptionSpec[];
   private programmatic: readonly SubscriptionSpec[] = [];
-  private wasAsked = false;
+  /** Whether it was asked what it subscribes to, and could say. */
+  private asked: 'not yet' | 'in vain' | 'well' = 'not yet';
   private isServed = false;
   private applying: Promise<void> = Promise.resolve();
 
@@ -72,7 +73,7 @@ export class App {
     const channel = await openChannel(this.context);
     this.channel = channel;
     if (!options.appHealth.enabled) return this.serve();
-    const onChange = (healthy: boolean): void => void (healthy ? this.serve() : this.suspend());
+    const onChange = (healthy: boolean): void => void (healthy ? this.recover() : this.suspend());
     const healthLog = log.scoped('dapr.apphealth');
     this.health = new AppHealth((signal) => channel.probe(signal), options.appHealth, onChange, healthLog);
     void this.health.watch(leaving);
@@ -123,11 +124,19 @@ export class App {
     await this.channel?.close();
   }
 
+  /** Serves an app that is well again. One that could not say what it subscribes to may know by now. */
+  private recover(): Promise<void> {
+    if (this.asked === 'in vain') this.asked = 'not yet';
+    return this.serve();
+  }
+
   private async serve(): Promise<void> {
     this.isServed = true;
-    if (!this.wasAsked && this.context.hasPubSubs()) {
-      this.wasAsked = true;
-      this.programmatic = await this.ask(this.channel as AppChannel);
+    if (this.asked === 'not yet' && this.context.hasPubSubs()) {
+      this.asked = 'well';
+      const specs = await this.ask(this.channel as AppChannel);
+      if (!specs) this.asked = 'in vain';
+      this.programmatic = specs ?? [];
     }
     await this.apply();
     this.context.reporter.send({
@@ -167,9 +176,9 @@ export class App {
 
   /**
    * The app's own subscriptions. An app that went away before it answered is waited for; one that is there and cannot
-   * say has none, so that those in files are served all the same.
+   * say has none, so that those in files are served all the same; the result is undefined then.
    */
-  private async ask(channel: AppChannel): Promise<readonly SubscriptionSpec[]> {
+  private async ask(channel: AppChannel): Promise<readonly SubscriptionSpec[] | undefined> {
     const { options, log, leaving } = this.context;
     if (options.disableInitEndpoints.has('config')) {
       log.warn("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)");
@@ -188,7 +197,7 @@ export class App {
       } catch (error) {
         log.warn(`failed to subscribe to topics: ${messageOf(error)}`);
         const isThere = await accepts(options.appChannelAddress, options.appPort);
-        if (isThere || !(await this.discover())) return [];
+        if (isThere || !(await this.discover())) return undefined;
       }
     }
   }

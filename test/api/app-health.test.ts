@@ -5,7 +5,7 @@ import { until } from '../_support/until.ts';
 
 /** An app whose health can be set. */
 async function startApp(t: ExecutionContext) {
-  const app = { healthy: false, received: 0, asked: 0, probed: 0, port: 0 };
+  const app = { healthy: false, isConfused: false, received: 0, asked: 0, probed: 0, port: 0 };
   const server = createServer((request, response) => {
     request.resume();
     if (request.url === '/healthy') {
@@ -13,6 +13,7 @@ async function startApp(t: ExecutionContext) {
       response.writeHead(app.healthy ? 200 : 503);
     } else if (request.url === '/dapr/subscribe') {
       app.asked++;
+      if (app.isConfused) return response.end('["not", "yet"]');
       return response.end(JSON.stringify([{ pubsubname: 'pubsub', topic: 'h', route: 'h' }]));
     } else if (request.method === 'POST') {
       app.received++;
@@ -106,4 +107,20 @@ test('a blocked shutdown ends when its time is up', async (t) => {
   t.true(
     await until(() => daprd.log().includes('Block shutdown period expired, entering shutdown...'), 'it is logged'),
   );
+});
+
+test('an app that could not say what it subscribes to is asked again when it has recovered', async (t) => {
+  const app = await startApp(t);
+  app.healthy = true;
+  app.isConfused = true;
+  const daprd = await start(t, app.port);
+  await until(() => daprd.log().includes('failed to subscribe to topics'), 'its answer is of no use');
+  app.isConfused = false;
+  app.healthy = false;
+  await until(() => daprd.log().includes('App entered un-healthy status'), 'it is ill');
+  app.healthy = true;
+  await until(() => daprd.log().includes('app is subscribed'), 'it is subscribed');
+  await publish(daprd, 'h', '1');
+  await until(() => app.received === 1, 'an event arrives');
+  t.is(app.asked, 2);
 });
