@@ -66,8 +66,8 @@ export function headersOf(event: TopicEvent, ...headers: string[]): string[] {
   if (event.baggage !== '') add(headerOf('baggage', event.baggage));
   for (const key in event.metadata) {
     const name = headerName(key.toLowerCase());
-    const isGiven = name === 'baggage' && event.baggage !== '';
-    if (name !== undefined && !isGiven) add(headerOf(name, event.metadata[key] as string));
+    const isOurs = name === 'accept-encoding' || (name === 'baggage' && event.baggage !== '');
+    if (name !== undefined && !isOurs) add(headerOf(name, event.metadata[key] as string));
   }
   return headers;
 }

@@ -25,3 +25,9 @@ test('metadata past what every server takes is left out, and the rest is there',
   t.false(names.includes('large') || names.includes('not') || names.includes('tracestate'));
   t.true(headers.join('').length < 8192);
 });
+
+test('no metadata asks the app to compress an answer that is read as it is', (t) => {
+  const headers = headersOf(eventOf({ metadata: { 'Accept-Encoding': 'gzip', 'x-a': 'b' } }));
+  t.deepEqual(named(headers, 'accept-encoding'), []);
+  t.deepEqual(named(headers, 'x-a'), ['b']);
+});
