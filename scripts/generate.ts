@@ -23,9 +23,10 @@ const OPTIONS = [
 ];
 
 async function generate(folder: string): Promise<void> {
-  if ((await run('protoc', ['--version'])).code !== 0) {
-    console.log('Installing protobuf-compiler, because there is no protoc ...');
-    await aptInstall('protobuf-compiler');
+  const probe = ['--proto_path=proto', '--descriptor_set_out=/dev/null', 'google/protobuf/any.proto'];
+  if ((await run('protoc', probe)).code !== 0) {
+    console.log('Installing protobuf-compiler, because there is no protoc, or none with the messages of Google ...');
+    await aptInstall('protobuf-compiler', 'libprotobuf-dev');
   }
   await must('protoc', [
     '--proto_path=proto',
