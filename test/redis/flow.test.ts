@@ -98,6 +98,48 @@ test('with a concurrency of 1 the order outlives the broker, also when the first
   t.true(again - failed >= 699, `came again after ${again - failed} ms`);
 });
 
+test('with a concurrency of 1 a retry has room, however much was read ahead', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address, concurrency: '1', queueDepth: '1' });
+  const recorder = new Recorder(({ attempt }) => (attempt === 1 ? retry(300) : SUCCESS));
+  await publish(broker, 'orders', ...texts('m', 5));
+  await subscribe(broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 10, 'all came twice');
+  t.deepEqual(
+    recorder.texts,
+    texts('m', 5).flatMap((one) => [one, one]),
+  );
+});
+
+test('with a concurrency of 1 a handler that slows down and fails does not end the topic', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address, concurrency: '1' });
+  const recorder = new Recorder(async (message) => {
+    if (textOf(message) !== 'm-400' || message.attempt > 1) return SUCCESS;
+    await wait(1500);
+    return retry(100);
+  });
+  await publish(broker, 'orders', ...texts('m', 500));
+  await subscribe(broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 501, 'all came');
+  t.deepEqual([...new Set(recorder.texts)], texts('m', 500));
+});
+
+test('a retry that falls due while another one is claimed does not wait for it', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const recorder = new Recorder((message) => {
+    if (message.attempt > 1) return textOf(message) === 'first' ? new Promise(() => undefined) : SUCCESS;
+    return retry(textOf(message) === 'first' ? 500 : 700);
+  });
+  await publish(broker, 'orders', 'first', 'second');
+  await subscribe(broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 2, 'both failed');
+  await server.ask('client', 'PAUSE', 1500, 'WRITE');
+  await until(() => recorder.messages.length === 4, 'both came again');
+  t.pass();
+});
+
 test('maxLenApprox and streamTTL keep streams short', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const short = await openSite(t, { redisHost: server.address, maxLenApprox: '100' });

@@ -103,9 +103,13 @@ export class Hand {
     this.postpone(held, afterMs);
   }
 
-  /** The retries that are due and have room, in order; they count as being fetched from now on. */
+  /**
+   * The retries that are due and have room, in order; they count as being fetched from now on. Where one holds up all
+   * that is read ahead it does not wait for room, which nobody else would make.
+   */
   due(): Held[] {
-    const batch = [...this.dueNow].sort((a, b) => compareIds(a.id, b.id)).slice(0, Math.max(0, this.free));
+    const room = Math.max(this.limits.concurrency === 1 ? 1 : 0, this.free);
+    const batch = [...this.dueNow].sort((a, b) => compareIds(a.id, b.id)).slice(0, room);
     for (const held of batch) {
       held.state = 'fetching';
       this.dueNow.delete(held);

@@ -40,16 +40,18 @@ export class Retries {
     await this.claiming;
   }
 
+  /** Until none is due that has room: what falls due meanwhile wakes nobody. */
   private async claimDue(): Promise<void> {
-    const batch = this.hand.due();
-    if (batch.length === 0) return;
-    try {
-      await this.claim(batch, untouchedMs(batch, performance.now()));
-      for (const held of batch) if (held.state === 'fetching') await this.lookFor(held);
-    } catch (error) {
-      this.teller.note(`redelivering messages of topic ${this.group.topic} fails, trying again: ${messageOf(error)}`);
-      this.hand.fetchLater(batch);
-      setTimeout(() => this.wake(), FAILED_MS);
+    for (let batch = this.hand.due(); batch.length > 0; batch = this.isStopped ? [] : this.hand.due()) {
+      try {
+        await this.claim(batch, untouchedMs(batch, performance.now()));
+        for (const held of batch) if (held.state === 'fetching') await this.lookFor(held);
+      } catch (error) {
+        this.teller.note(`redelivering messages of topic ${this.group.topic} fails, trying again: ${messageOf(error)}`);
+        this.hand.fetchLater(batch);
+        setTimeout(() => this.wake(), FAILED_MS);
+        return;
+      }
     }
   }
 
