@@ -31,12 +31,20 @@ export class Teller {
     this.log.info(`${this.who} is back after ${formatGoDuration(seconds * 1000)}`);
   }
 
-  /** For what goes on by itself but somebody should know. Not while the server is away, which explains it. */
+  /**
+   * For what goes on by itself but somebody should know. Not while the server is away, which explains it, and not of
+   * everything where a thousand topics have the same trouble.
+   */
   note(text: string): void {
     const now = performance.now();
     if (this.awaySince !== undefined || now - (this.said.get(text) ?? -Infinity) < QUIET_MS) return;
-    if (this.said.size >= MAX_REMEMBERED) this.said.clear();
+    for (const [old, at] of this.said) {
+      if (now - at < QUIET_MS) break; // they are in the order of their times
+      this.said.delete(old);
+    }
+    if (this.said.size > MAX_REMEMBERED) return;
     this.said.set(text, now);
-    this.log.warn(text);
+    const isOneTooMany = this.said.size > MAX_REMEMBERED;
+    this.log.warn(isOneTooMany ? `${this.who}: there is more of this, which is not told for now` : text);
   }
 }
