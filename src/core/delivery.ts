@@ -108,7 +108,7 @@ class Settlement {
   }
 
   async of(answer: Answer, message: InboundMessage, event: Event, topic: string, ms: number): Promise<Outcome> {
-    const { log, spec, notFound, stopping } = this.context;
+    const { log, notFound, stopping } = this.context;
     if (answer.kind === 'success') {
       this.postponed.delete(message.id);
       this.count(topic, 'success', 'success', ms);
@@ -128,7 +128,7 @@ class Settlement {
         : `retriable error returned from app while processing pub/sub event ${event.id}, topic: ${topic}: ${answer.reason}`,
     );
     if (stopping()) return GIVE_BACK;
-    if (answer.kind === 'not-found' && (notFound === 'drop' || spec.deadLetterTopic !== '')) {
+    if (answer.kind === 'not-found' && (notFound === 'drop' || this.hasLetters(topic))) {
       return this.discard(message, event, topic, answer, 'drop', ms);
     }
     this.count(topic, 'retry', 'retry', ms);
@@ -150,7 +150,7 @@ class Settlement {
     } else if (failure.reason === 'no matching route') {
       log.debug(`no matching route for event ${event.id} in pubsub ${spec.pubsubName} and topic ${topic}; skipping`);
     }
-    if (spec.deadLetterTopic !== '' && !(await this.deadLetter(message, event, topic, failure))) {
+    if (this.hasLetters(topic) && !(await this.deadLetter(message, event, topic, failure))) {
       return retryLater(message.attempt);
     }
     this.postponed.delete(message.id);
@@ -174,12 +174,18 @@ class Settlement {
       );
       return { kind: 'retry', afterMs: Infinity };
     }
-    if (!(await this.deadLetter(message, event, topic, failure))) {
+    if (!this.hasLetters(topic) || !(await this.deadLetter(message, event, topic, failure))) {
       return retryLater(message.attempt);
     }
     this.postponed.delete(message.id);
     this.count(topic, 'drop', 'drop', 0);
     return DROP;
+  }
+
+  /** Whether what fails on the topic can go elsewhere: to the topic itself it would go at once and for ever. */
+  private hasLetters(topic: string): boolean {
+    const { deadLetterTopic } = this.context.spec;
+    return deadLetterTopic !== '' && deadLetterTopic !== topic;
   }
 
   /** Whether the dead letter is safely on the broker. */

@@ -167,3 +167,18 @@ test('while a stop waits for the app, what the app publishes is taken, kept, and
   await until(() => paths(app).includes('/done'), 'it is delivered');
   t.is(paths(app).filter((path) => path === '/order').length, 1);
 });
+
+test('a topic is no dead-letter topic of its own: what fails comes again after growing pauses, what is dropped is gone', async (t) => {
+  const app = await appFor(t, {
+    subscribe: [sub('own', { deadLetterTopic: 'own' })],
+    reply: ({ event }) => (event['data'] === 'drop' ? { status: 200, body: '{"status":"DROP"}' } : 500),
+  });
+  const daprd = await startDaprd(t, { appPort: app.port });
+  await publish(daprd, 'own', '"drop"');
+  await publish(daprd, 'own', '"fail"');
+  await until(() => app.received.length === 3, 'it comes again');
+  const [first, second] = app.received.filter(({ event }) => event['data'] === 'fail');
+  t.true((second?.at ?? 0) - (first?.at ?? 0) > 500);
+  t.deepEqual(second?.body, first?.body);
+  t.is(app.received.length, 3);
+});
