@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { DAPR, ROOT, temporaryHome } from './command.ts';
@@ -66,4 +66,18 @@ test('an installed package runs what was built', (t) => {
   fakeNode(join(home, 'new'), 'v24.12.0');
   const { stdout } = run(join(home, 'bin', 'daprd'), ['--app-id', 'a b'], { PATH: join(home, 'new') });
   t.regex(stdout, /dist\/daprd\.cjs --app-id a b/);
+});
+
+test('what Node takes for flags of its own, wherever they stand, is the command’s and the app’s', (t) => {
+  const home = temporaryHome(t);
+  const file = join(home, 'app.env');
+  writeFileSync(file, `DAPR_RUNTIME_PATH=${join(home, 'other')}\n`);
+  const env = { HOME: home, PATH: process.env['PATH'] };
+  const missing = run(DAPR, ['run', '--env-file', join(home, 'missing'), 'true'], env);
+  t.is(missing.status, 125);
+  t.regex(missing.stderr, /^error {2}NO_FILE {2}cannot read .*missing\nwhy {4}ENOENT/);
+  const asked = run(DAPR, ['run', '--env-file', file, '--', 'sh', '-c', 'echo "the app has $DAPR_RUNTIME_PATH"'], env);
+  t.is(asked.status, 0, asked.stderr);
+  t.regex(asked.stdout, /the app has .*other/);
+  t.false(existsSync(join(home, 'other')), 'the sidecar has its own');
 });
