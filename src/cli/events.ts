@@ -2,7 +2,8 @@
 
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
+import { buffer } from 'node:stream/consumers';
 import { Exit, Failure, usage } from './failure.ts';
 import type { Options } from './options.ts';
 
@@ -17,11 +18,11 @@ export interface OutgoingEvent {
 
 const OVERRIDES = ['id', 'type', 'source', 'subject'] as const;
 
-/** The events of one call, in order. Throws a usage failure for data that cannot be meant. */
-export function readEvents(options: Options, operands: readonly string[]): OutgoingEvent[] {
+/** The events of one call, in order. Rejects with a usage failure for data that cannot be meant. */
+export async function readEvents(options: Options, operands: readonly string[]): Promise<OutgoingEvent[]> {
   if (operands.length > 0) throw brokenQuoting(`"${operands[0]}" is left over: the shell has split the data`);
   const metadata = readMetadata(options);
-  const texts = repeated(pieces(readData(options), options), options.number('repeat'));
+  const texts = repeated(pieces(await readData(options), options), options.number('repeat'));
   return texts.map((data) => toEvent(data, options, metadata));
 }
 
@@ -49,7 +50,7 @@ function ownId(data: Uint8Array): string {
 }
 
 /** The bytes that --data or --data-file names. */
-function readData(options: Options): Buffer {
+async function readData(options: Options): Promise<Buffer> {
   const file = options.text('data-file');
   const text = options.text('data');
   if ((file === undefined) === (text === undefined)) {
@@ -60,17 +61,24 @@ function readData(options: Options): Buffer {
   }
   if (file !== undefined) return readPath(file);
   const inline = text as string;
-  if (inline === '-') return readFileSync(0);
+  if (inline === '-') return readPath(inline);
   if (inline.startsWith('@')) return readPath(inline.slice(1));
   if (/^'[{["]/.test(inline)) throw brokenQuoting(`the data begins with a quote: ${inline}`);
   return Buffer.from(inline);
 }
 
-function readPath(path: string): Buffer {
+/**
+ * Of standard input for `-`, as a stream: another process may have set it not to block. A directory would be an empty
+ * stream.
+ */
+async function readPath(path: string): Promise<Buffer> {
+  const isInput = path === '-';
   try {
-    return readFileSync(path === '-' ? 0 : path);
+    if (isInput && !fstatSync(0).isDirectory()) return await buffer(process.stdin);
+    return readFileSync(isInput ? 0 : path);
   } catch (error) {
-    throw new Failure(`cannot read ${path}`, { exit: Exit.notFound, code: 'NO_FILE', why: (error as Error).message });
+    const name = isInput ? 'standard input' : path;
+    throw new Failure(`cannot read ${name}`, { exit: Exit.notFound, code: 'NO_FILE', why: (error as Error).message });
   }
 }
 

@@ -14,7 +14,7 @@ export async function publish(call: Call): Promise<number> {
   const { options, operands } = call;
   const topic = options.text('topic');
   if (!topic) throw usage('which topic?', 'dapr publish --topic <name> --data <text>');
-  const events = readEvents(options, operands);
+  const events = await readEvents(options, operands);
   const target = options.on('direct') ? undefined : await chooseTarget(wishOf(call));
   if (target) return publishThrough(target, call, topic, events);
   if (options.on('direct') === false) throw nothingRuns();

@@ -82,8 +82,12 @@ function onlyPubsub(loaded: readonly Loaded[]): string {
 function givenAddress({ sidecar, sockets, appId }: Wish): Address | undefined {
   if (sockets !== undefined) return socketAddress(appId === undefined ? onlySocket(sockets) : socketIn(sockets, appId));
   if (sidecar === undefined) return undefined;
-  if (/^https?:\/\//.test(sidecar)) return urlAddress(sidecar);
+  const isUrl = /^https?:\/\//.test(sidecar);
   const [, host, port] = /^([^/]+):(\d+)$/.exec(sidecar) ?? [];
+  if (isUrl ? !URL.canParse(sidecar) : Number(port ?? 0) > 65_535) {
+    throw usage(`--sidecar wants an app id, a URL or a socket, not "${sidecar}"`);
+  }
+  if (isUrl) return urlAddress(sidecar);
   if (host !== undefined) return hostAddress(host.replace(/^\[|\]$/g, ''), Number(port));
   return /^[./]/.test(sidecar) ? socketAddress(sidecar) : undefined;
 }

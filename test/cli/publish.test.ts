@@ -1,10 +1,12 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import type { Instance } from '../../src/lib/registry.ts';
 import { startHttpApp, type HttpApp } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
-import { dapr, listed, startDapr, temporaryHome } from './command.ts';
+import { DAPR, dapr, listed, startDapr, temporaryHome } from './command.ts';
 
 const component = (name: string, extra = ''): string => `apiVersion: dapr.io/v1alpha1
 kind: Component
@@ -81,6 +83,46 @@ test.serial('the pub/sub may be left out when there is one, and data may come on
   });
   await until(() => app.received.length === 1, 'the event arrives');
   t.like(app.received[0]?.event, { id: 'mine', data: 'hello', datacontenttype: 'text/plain' });
+});
+
+/** Sets O_NONBLOCK on standard input for whoever shares it, and leaves it: an orderly end of Node would undo it. */
+const UNBLOCK = `new (require('node:net').Socket)({ fd: 0 }); process.kill(process.pid, 'SIGKILL')`;
+
+test.serial('standard input that does not block is waited for', async (t) => {
+  const home = temporaryHome(t);
+  const script = '"$0" -e "$1"; exec "$2" publish -t x -d - --dry-run';
+  const child = spawn('sh', ['-c', script, process.execPath, UNBLOCK, DAPR], {
+    env: { PATH: process.env['PATH'], HOME: home },
+  });
+  t.teardown(() => void child.kill('SIGKILL'));
+  const output = Promise.all([text(child.stdout), text(child.stderr)]);
+  await until(() => child.exitCode !== null || polls(child.pid as number), 'it reads, or has given up');
+  child.stdin.on('error', () => undefined).end('late');
+  const [stdout, stderr] = await output;
+  t.is(stderr.replace(/^Killed\n/, ''), '');
+  t.regex(stdout, /\nlate\n$/);
+});
+
+/** Whether the process waits for its standard input. */
+function polls(pid: number): boolean {
+  const directory = `/proc/${pid}/fdinfo`;
+  return readdirSync(directory).some((fd) => /^tfd:\s+0 /m.test(readFileSync(join(directory, fd), 'utf8')));
+}
+
+test.serial('standard input that cannot be read, and addresses that are none, are told as such', async (t) => {
+  const home = temporaryHome(t);
+  const directory = openSync(home, 'r');
+  t.teardown(() => closeSync(directory));
+  const child = spawn(DAPR, ['publish', '-t', 'x', '-d', '-'], { env: { HOME: home }, stdio: [directory, 1, 'pipe'] });
+  t.regex(
+    await text(child.stderr as NonNullable<typeof child.stderr>),
+    /^error {2}NO_FILE {2}cannot read standard input\n/,
+  );
+  for (const address of ['localhost:99999', 'http://', 'http://localhost:99999']) {
+    const { code, stderr } = await dapr(t, ['publish', '-t', 'x', '-d', '1', '--sidecar', address], { home });
+    t.is(code, 2, address);
+    t.true(stderr.startsWith(`error  USAGE  --sidecar wants an app id, a URL or a socket, not "${address}"`), stderr);
+  }
 });
 
 test.serial('lines go through the bulk API in order', async (t) => {

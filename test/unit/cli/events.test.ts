@@ -7,14 +7,14 @@ import { Failure } from '../../../src/cli/failure.ts';
 import { parse } from '../../../src/cli/parse.ts';
 import { bulkRequest, type Delivery, singleRequest } from '../../../src/cli/publish-request.ts';
 
-function events(...words: string[]): OutgoingEvent[] {
+async function events(...words: string[]): Promise<OutgoingEvent[]> {
   const { options, operands } = parse(['publish', ...words]);
   return readEvents(options, operands);
 }
 
 const texts = (all: readonly OutgoingEvent[]): string[] => all.map(({ data }) => Buffer.from(data).toString());
 
-test('the content type is what the data is', (t) => {
+test('the content type is what the data is', async (t) => {
   const cases: [string, string][] = [
     ['{"status": "completed"}', 'application/json'],
     ['[1]', 'application/json'],
@@ -28,24 +28,26 @@ test('the content type is what the data is', (t) => {
   t.is(contentTypeOf(Uint8Array.of(0xff, 0xfe)), 'application/octet-stream');
 });
 
-test('JSON that lost its quotes on the way is refused with advice, unless it is said to be text', (t) => {
+test('JSON that lost its quotes on the way is refused with advice, unless it is said to be text', async (t) => {
   for (const words of [
     ['-d', '{status: completed}'],
     ['-d', `'{"status":`, 'completed}'],
     ['-d', `'{"a":1}'`],
   ]) {
-    const failure = t.throws(() => events('-t', 'x', ...words), { instanceOf: Failure });
+    const failure = await t.throwsAsync(events('-t', 'x', ...words), { instanceOf: Failure });
     t.is(failure?.exit, 2);
     t.regex(failure?.next.join(' ') ?? '', /--data @file/);
   }
-  t.deepEqual(texts(events('-d', '{status: completed}', '--content-type', 'text/plain')), ['{status: completed}']);
+  t.deepEqual(texts(await events('-d', '{status: completed}', '--content-type', 'text/plain')), [
+    '{status: completed}',
+  ]);
 });
 
-test('an event has an id, its own or the one that was given', (t) => {
-  const [one] = events('-d', '{}');
+test('an event has an id, its own or the one that was given', async (t) => {
+  const [one] = await events('-d', '{}');
   t.regex(one?.id ?? '', /^[0-9a-f-]{36}$/);
   t.is(one?.metadata['cloudevent.id'], one?.id);
-  const [given] = events('-d', '{}', '--id', 'mine', '--subject', 's', '--source', 'a', '--type', 'b');
+  const [given] = await events('-d', '{}', '--id', 'mine', '--subject', 's', '--source', 'a', '--type', 'b');
   t.deepEqual(given?.metadata, {
     'cloudevent.id': 'mine',
     'cloudevent.subject': 's',
@@ -54,49 +56,49 @@ test('an event has an id, its own or the one that was given', (t) => {
   });
 });
 
-test('a CloudEvent and raw data stay as they are', (t) => {
+test('a CloudEvent and raw data stay as they are', async (t) => {
   const text = '{"id":"7","source":"s","specversion":"1.0","type":"t","data":1}';
-  const [event] = events('-d', text);
+  const [event] = await events('-d', text);
   t.is(event?.id, '7');
   t.deepEqual(event?.metadata, {});
-  const [raw] = events('-d', '{}', '--raw');
+  const [raw] = await events('-d', '{}', '--raw');
   t.deepEqual(raw?.metadata, { rawPayload: 'true' });
   for (const words of [
     ['-d', text],
     ['-d', '{}', '--raw'],
   ]) {
-    t.throws(() => events(...words, '--id', 'x'), { message: /--id has no effect/ });
+    await t.throwsAsync(events(...words, '--id', 'x'), { message: /--id has no effect/ });
   }
 });
 
-test('metadata comes as JSON, as pairs, and from --ttl', (t) => {
-  const [event] = events('-d', '1', '--raw', '-m', '{"a":"1","b":2}', '-m', 'c=x=y', '--ttl', '1m30s');
+test('metadata comes as JSON, as pairs, and from --ttl', async (t) => {
+  const [event] = await events('-d', '1', '--raw', '-m', '{"a":"1","b":2}', '-m', 'c=x=y', '--ttl', '1m30s');
   t.deepEqual(event?.metadata, { a: '1', b: '2', c: 'x=y', ttlInSeconds: '90', rawPayload: 'true' });
-  t.throws(() => events('-d', '1', '-m', 'nonsense'), { message: /k=v/ });
-  t.throws(() => events('-d', '1', '-m', '{broken'), { message: /JSON object/ });
+  await t.throwsAsync(events('-d', '1', '-m', 'nonsense'), { message: /k=v/ });
+  await t.throwsAsync(events('-d', '1', '-m', '{broken'), { message: /JSON object/ });
 });
 
-test('lines and elements are events of their own, and numbers keep their digits', (t) => {
+test('lines and elements are events of their own, and numbers keep their digits', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'events-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, 'orders');
   writeFileSync(path, '{"n":1}\r\n\n{"n":12345678901234567890}\n');
-  t.deepEqual(texts(events('-f', path, '--lines')), ['{"n":1}', '{"n":12345678901234567890}']);
+  t.deepEqual(texts(await events('-f', path, '--lines')), ['{"n":1}', '{"n":12345678901234567890}']);
   writeFileSync(path, '[{"n":12345678901234567890.10}, "text"]');
-  t.deepEqual(texts(events('-d', `@${path}`, '--json-array')), ['{"n":12345678901234567890.10}', '"text"']);
-  t.throws(() => events('-d', '{}', '--json-array'), { message: /wants a JSON array/ });
+  t.deepEqual(texts(await events('-d', `@${path}`, '--json-array')), ['{"n":12345678901234567890.10}', '"text"']);
+  await t.throwsAsync(events('-d', '{}', '--json-array'), { message: /wants a JSON array/ });
 });
 
-test('a repeated event counts itself', (t) => {
-  const all = events('-d', '{"n": {{n}}}', '--repeat', '3', '--content-type', 'application/json');
+test('a repeated event counts itself', async (t) => {
+  const all = await events('-d', '{"n": {{n}}}', '--repeat', '3', '--content-type', 'application/json');
   t.deepEqual(texts(all), ['{"n": 1}', '{"n": 2}', '{"n": 3}']);
   t.is(new Set(all.map(({ id }) => id)).size, 3);
 });
 
-test('data is needed once, and a file that is not there is named', (t) => {
-  t.throws(() => events('-t', 'x'), { message: /what is to be published/ });
-  t.throws(() => events('-d', 'x', '-f', 'y'), { message: /exclude each other/ });
-  const failure = t.throws(() => events('-f', '/nowhere/file'), { instanceOf: Failure });
+test('data is needed once, and a file that is not there is named', async (t) => {
+  await t.throwsAsync(events('-t', 'x'), { message: /what is to be published/ });
+  await t.throwsAsync(events('-d', 'x', '-f', 'y'), { message: /exclude each other/ });
+  const failure = await t.throwsAsync(events('-f', '/nowhere/file'), { instanceOf: Failure });
   t.is(failure?.exit, 3);
 });
 
@@ -107,7 +109,7 @@ const delivery: Delivery = {
   timeoutMs: 1000,
 };
 
-test('names and metadata are escaped, so that they arrive as they were', (t) => {
+test('names and metadata are escaped, so that they arrive as they were', async (t) => {
   const { path } = singleRequest(delivery, {
     data: Buffer.from(''),
     contentType: '',
@@ -119,7 +121,7 @@ test('names and metadata are escaped, so that they arrive as they were', (t) => 
   t.is(url.searchParams.get('metadata.a b'), '1&2+3');
 });
 
-test('a bulk request carries JSON untouched, text as text and bytes as base64', (t) => {
+test('a bulk request carries JSON untouched, text as text and bytes as base64', async (t) => {
   const one = (data: string | Uint8Array, contentType: string): OutgoingEvent => {
     return { data: Buffer.from(data as string), contentType, id: '', metadata: { k: 'v' } };
   };
