@@ -1,7 +1,7 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Call } from './commands.ts';
-import { Exit } from './failure.ts';
+import { Exit, Failure } from './failure.ts';
 import { askRedis, redisFolder, startRedis } from './local-redis.ts';
 import { say } from './output.ts';
 
@@ -83,19 +83,46 @@ function step(outcome: Outcome, what: string): void {
 }
 
 function makeDirectory(path: string): Outcome {
-  if (existsSync(path)) return 'already there';
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (isThere(path, 'directory')) return 'already there';
+  attempt(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
   return 'done';
 }
 
 /** Writes a file that is not there; with `force` also one that is, after keeping a copy of it. */
 function write(path: string, content: string, force: boolean): Outcome {
-  if (existsSync(path)) {
-    if (!force || readFileSync(path, 'utf8') === content) return 'already there';
-    copyFileSync(path, `${path}.${Date.now()}.bak`);
-  }
-  writeFileSync(path, content, { mode: 0o600 });
+  const exists = isThere(path, 'file');
+  if (exists && (!force || readFileSync(path, 'utf8') === content)) return 'already there';
+  attempt(path, () => {
+    if (exists) copyFileSync(path, `${path}.${Date.now()}.bak`);
+    writeFileSync(path, content, { mode: 0o600 });
+  });
   return 'done';
+}
+
+/** Throws when something else has the name. */
+function isThere(path: string, kind: 'directory' | 'file'): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return false;
+  if (kind === 'directory' ? found.isDirectory() : found.isFile()) return true;
+  throw new Failure(`${path} is no ${kind}`, {
+    exit: Exit.failed,
+    code: 'NOT_PREPARED',
+    next: ['move it out of the way', 'or, in another directory: dapr init --runtime-path <dir>'],
+  });
+}
+
+function attempt(path: string, make: () => void): void {
+  try {
+    make();
+  } catch (error) {
+    throw new Failure(`cannot make ${path}`, {
+      exit: Exit.failed,
+      code: 'NOT_PREPARED',
+      why: (error as Error).message,
+      next: ['in another directory: dapr init --runtime-path <dir>, or with DAPR_RUNTIME_PATH'],
+      cause: error,
+    });
+  }
 }
 
 const withPort = (host: string): string => (/:\d+$/.test(host) ? host : `${host}:6379`);

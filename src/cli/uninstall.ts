@@ -15,7 +15,11 @@ export async function uninstall({ options, home }: Call): Promise<number> {
       next: ['dapr stop --all'],
     });
   }
-  const all = (options.on('all') ?? false) && existsSync(home);
+  if (!existsSync(home)) {
+    process.stdout.write(`${home} does not exist: there is nothing to undo\n`);
+    return Exit.done;
+  }
+  const all = options.on('all') ?? false;
   if (all && !(options.on('yes') ?? false) && !(await confirmed(home))) {
     process.stdout.write('nothing was done\n');
     return Exit.done;

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import { needs } from '../../scripts/needs.ts';
 import { freePort } from '../_support/ports.ts';
@@ -209,6 +209,37 @@ test.serial(
     t.throws(() => statSync(join(home, '.dapr')), { code: 'ENOENT' });
   },
 );
+
+test.serial('where a directory or a file should be and something else is, init names it and what to do', async (t) => {
+  for (const [name, isFile] of [
+    ['components', true],
+    ['config.yaml', false],
+    ['components/pubsub.yaml', false],
+  ] as const) {
+    const home = temporaryHome(t);
+    const path = join(home, '.dapr', name);
+    mkdirSync(isFile ? dirname(path) : path, { recursive: true });
+    if (isFile) writeFileSync(path, '');
+    const { code, stderr } = await dapr(t, ['init', '--broker', 'sqlite'], { home });
+    t.is(code, 1, name);
+    t.true(stderr.includes(`error  NOT_PREPARED  ${path} is no ${isFile ? 'directory' : 'file'}`), stderr);
+    t.notRegex(stderr, new RegExp(`already there +${path}$`, 'm'));
+  }
+  const home = temporaryHome(t);
+  writeFileSync(join(home, 'file'), '');
+  const { code, stderr } = await dapr(t, ['init', '--runtime-path', join(home, 'file')], { home });
+  t.is(code, 1);
+  t.regex(stderr, /error {2}NOT_PREPARED {2}cannot make .*file\/\.dapr\/components\nwhy {4}ENOTDIR.*\nnext {3}/);
+});
+
+test.serial('uninstall of what is not there says so', async (t) => {
+  const home = temporaryHome(t);
+  for (const words of [['uninstall'], ['uninstall', '--all']]) {
+    const { code, stdout } = await dapr(t, words, { home });
+    t.is(code, 0);
+    t.is(stdout, `${join(home, '.dapr')} does not exist: there is nothing to undo\n`);
+  }
+});
 
 test.serial('each shell gets its script, and words are completed', async (t) => {
   const home = temporaryHome(t);
