@@ -53,8 +53,13 @@ export function register(home: string, instance: Instance): Registration {
   const ticks = startTicks(instance.pid);
   let file: InstanceFile = { v: 1, ...instance, ...(ticks === undefined ? {} : { startTicks: ticks }) };
   const write = (): void => {
-    writeFileSync(`${path}.new`, `${JSON.stringify(file)}\n`, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
+    try {
+      writeFileSync(`${path}.new`, `${JSON.stringify(file)}\n`, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    } catch (error) {
+      rmSync(`${path}.new`, { force: true }); // a full disk has room for its name
+      throw error;
+    }
   };
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   write();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -40,6 +40,16 @@ test('a running instance is listed until it is removed', (t) => {
   registration.remove();
   registration.remove();
   t.deepEqual(instances(home), []);
+});
+
+test('what cannot be written leaves nothing behind', (t) => {
+  const home = temporaryHome(t);
+  const registration = register(home, instance('app1'));
+  registration.remove();
+  const name = `app1.${process.pid}.json`;
+  mkdirSync(join(home, 'run', name));
+  t.throws(() => registration.update({ appPid: 42 }), { message: new RegExp(name) });
+  t.deepEqual(readdirSync(join(home, 'run')), [name]);
 });
 
 test('only the owner can read an instance file', (t) => {
