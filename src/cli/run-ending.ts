@@ -26,7 +26,7 @@ export function exitCode({ cause, sidecar, app, hurried }: RunEnding, plan: RunP
   if (cause === 'sidecar' && code !== 0) throw sidecarFailed(plan, status, code);
   if (hurried) return 128 + system.signals.SIGINT;
   if (app && !isClean(app)) return app.code;
-  return code === 0 ? Exit.done : Exit.runFailed;
+  return isClean(sidecar) ? Exit.done : Exit.runFailed;
 }
 
 /** By itself without a complaint, by our signal, or by a handler for it. */

@@ -96,6 +96,30 @@ test.serial('SIGTERM drains the sidecar, ends the app and is a success', async (
   await until(() => !exists(-appPid), 'nothing of the app is left');
 });
 
+test.serial('a stop that is asked for while the sidecar is still starting is a clean one', async (t) => {
+  const home = temporaryHome(t);
+  const running = startDapr(t, ['run', '--app-id', 'early', process.execPath, appIn(home)], { home });
+  const children = `/proc/${running.pid}/task/${running.pid}/children`;
+  const sidecar = await until(
+    () => words(readFileSync(children, 'utf8')).find((pid) => isSidecar(pid)),
+    'the sidecar is starting',
+  );
+  running.child.kill('SIGINT');
+  t.is(await running.ended, 0, running.stderr());
+  t.is(running.stdout(), '', 'the app was not started');
+  t.false(exists(Number(sidecar)));
+});
+
+const words = (text: string): string[] => text.split(' ').filter((word) => word !== '');
+
+function isSidecar(pid: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('daprd.ts');
+  } catch {
+    return false; // ended since
+  }
+}
+
 test.serial('an app that fails while it is being stopped is no clean stop', async (t) => {
   const home = temporaryHome(t);
   const running = startDapr(t, ['run', '--app-id', 'failing', process.execPath, appIn(home), 'failing'], { home });
