@@ -52,7 +52,11 @@ class DatabaseThread {
   }
 
   start(): void {
-    this.turns.transact(false, () => this.leases.beat());
+    try {
+      this.turns.transact(false, () => this.leases.beat());
+    } catch (error) {
+      throw new Error(`cannot use database ${this.path}: ${messageOf(error)}`, { cause: error });
+    }
     this.buryTheDead();
     this.post(this.turns.run());
     this.port.on('message', (request: Request) => this.serve(request));

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import { sqliteBroker } from '../../../../src/brokers/sqlite/broker.ts';
+import { openDatabase } from '../../../../src/brokers/sqlite/schema.ts';
 import type { Broker, Handler, OutboundMessage } from '../../../../src/core/broker.ts';
 import type { Log } from '../../../../src/lib/log.ts';
 import { until } from '../../../_support/until.ts';
@@ -174,5 +175,15 @@ test('opening that is given up ends although the database is locked, and leaves 
 test('a broker that cannot use its file says which and why', async (t) => {
   await t.throwsAsync(open(t, { connectionString: '/proc/nowhere/p.db' }), {
     message: /\/proc\/nowhere\/p\.db: ENOENT/,
+  });
+});
+
+test('a damaged file is named', async (t) => {
+  const path = join(temporary(t), 'p.db');
+  openDatabase(path, 1000).close();
+  const bytes = readFileSync(path);
+  writeFileSync(path, bytes.fill(0xab, 8192)); // all but the page with the schema
+  await t.throwsAsync(open(t, { connectionString: path }), {
+    message: /^cannot use database .*p\.db: database disk image is malformed$/,
   });
 });
