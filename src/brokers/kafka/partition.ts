@@ -112,6 +112,12 @@ export class Partition {
     this.lanes.stall(lane);
   }
 
+  /** The first of a lane that was ready is another one now. */
+  relist(lane: Lane): void {
+    lane.isListed = false;
+    this.lanes.next(lane);
+  }
+
   /** A handler gets the first of a lane. */
   begin(held: Held): void {
     const { lane } = held;

@@ -111,7 +111,9 @@ export class Topic {
         lane.isListed = false;
         continue;
       }
-      if (lane.partition.mayBegin(held)) void this.run(member, held);
+      // A retry that waits may have come before what was ready.
+      if (held.dueAt > Date.now()) lane.partition.relist(lane);
+      else if (lane.partition.mayBegin(held)) void this.run(member, held);
       else lane.partition.stall(lane);
     }
     this.isDispatching = false;
