@@ -50,7 +50,7 @@ export async function publishBulk(port: PublishPort, publish: HttpPublish): Prom
   const metadata = metadataOf(publish.query);
   port.find({ pubsubName, topic, metadata });
   const body = await readBody(publish.request, port).catch((error: unknown) => {
-    throw error instanceof BodyTooLarge ? unreadable(port, publish, error) : error;
+    throw error instanceof BodyTooLarge ? invalidBody(port, publish, error) : error;
   });
   try {
     const entries = entriesOf(port, publish, body);
@@ -65,7 +65,7 @@ function entriesOf(port: PublishPort, publish: HttpPublish, body: Buffer): BulkP
   try {
     raw = parseEntries(body);
   } catch (error) {
-    throw error instanceof JsonFault ? unreadable(port, publish, error) : error;
+    throw error instanceof JsonFault ? invalidBody(port, publish, error) : error;
   }
   try {
     return raw.map(toEntry);
@@ -76,7 +76,7 @@ function entriesOf(port: PublishPort, publish: HttpPublish, body: Buffer): BulkP
   }
 }
 
-const unreadable = (port: PublishPort, publish: HttpPublish, { message }: Error): SidecarError =>
+const invalidBody = (port: PublishPort, publish: HttpPublish, { message }: Error): SidecarError =>
   refused(port, publish, 'bulk-body-invalid', `error when unmarshaling the request for ${where(publish)}: ${message}`);
 
 const where = ({ topic, pubsubName }: HttpPublish): string => `topic ${topic} pubsub ${pubsubName}`;

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { framed, MessageReader, MessageTooLong } from '../channels/framing.ts';
 import { GrpcCode, messageOf } from '../core/errors.ts';
 import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
+import { MAX_TIMER_MS } from '../lib/deadline.ts';
 
 export interface CallStatus {
   readonly code: number;
@@ -38,7 +39,6 @@ const IDENTITY = 'identity';
 const ENCODINGS = { 'grpc-accept-encoding': [IDENTITY, ...INFLATE.keys()].join(',') };
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
-const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Answers up to here are not counted: what calls there may be bounds them. */
 const SMALL_BYTES = 1024;
 const OVER_BUDGET = 'requests and answers that wait take all the memory that there is for them';

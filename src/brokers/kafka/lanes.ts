@@ -3,6 +3,7 @@
 import type { Unsettled } from './note.ts';
 import type { Partition } from './partition.ts';
 import type { InboundRecord } from './record-batch.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 /** A message that is not settled. */
 export interface Held extends Unsettled {
@@ -33,8 +34,6 @@ export interface LaneOptions {
   /** The first message of a lane may be handled now. */
   readonly onReady: (lane: Lane) => void;
 }
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Lanes {
   private readonly partition: Partition;

@@ -1,8 +1,6 @@
 import type { GroupStats, InboundMessage, OutboundMessage, Outcome } from '../../core/broker.ts';
 import type { MemorySubscription } from './subscription.ts';
-
-/** Timers cannot be longer. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 /** A message of one group that is not settled. */
 export interface Entry {

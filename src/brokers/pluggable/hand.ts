@@ -3,6 +3,7 @@
 import type { GroupStats, Handler, Outcome } from '../../core/broker.ts';
 import type { Attempts } from './attempts.ts';
 import type { Pulled } from './pulled.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 /** A message that is not settled. */
 interface Held {
@@ -30,7 +31,6 @@ export interface HandOptions {
 /** Beyond these nothing more is read. */
 const MAX_MESSAGES = 1000;
 const MAX_BYTES = 32 * 2 ** 20;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Hand {
   private readonly options: HandOptions;

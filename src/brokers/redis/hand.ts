@@ -7,6 +7,7 @@ import type { Outcome } from '../../core/broker.ts';
 import { Appetite, type Limits } from './appetite.ts';
 import { compareIds, type Entry } from './entry.ts';
 import type { Delivered, Held, Member } from './held.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 export interface HandListener {
   /** Acknowledge it. */
@@ -24,7 +25,6 @@ export interface HandListener {
 const MAX_RETRIES = 10_000;
 /** Payloads beyond which a retry does not keep its own. */
 const MAX_RETRY_BYTES = 32 * 2 ** 20;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class Hand {
   readonly members = new Set<Member>();

@@ -11,6 +11,7 @@ import { openDatabase } from './schema.ts';
 import type { DatabaseOptions } from './settings.ts';
 import { Store } from './store.ts';
 import { Turns } from './turns.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 /** How often to look after siblings, and for what a lost bell would have said. */
 const TICK_MS = 2000;
@@ -19,7 +20,6 @@ const DEAF_TICK_MS = 50;
 const TROUBLE_MS = 250;
 const CHORES_MS = 5_000;
 const PRUNE_STEP_MS = 10;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 class DatabaseThread {
   private readonly port: MessagePort;
