@@ -134,15 +134,20 @@ async function startTokenEndpoint(
   return { url: `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/token`, asked };
 }
 
+/** Tokens for a client secret, of the endpoint at `url`. */
+const withSecret = (url: string): Record<string, string> => ({
+  brokers: server.addressOf('TOKEN'),
+  authType: 'oidc',
+  disableTls: 'true',
+  oidcTokenEndpoint: url,
+  oidcClientID: 'app',
+  oidcClientSecret: 'hush',
+});
+
 test('a token for a client secret gets in, and is asked for once', async (t) => {
   const { url, asked } = await startTokenEndpoint(t);
   await roundTrip(t, {
-    brokers: server.addressOf('TOKEN'),
-    authType: 'oidc',
-    disableTls: 'true',
-    oidcTokenEndpoint: url,
-    oidcClientID: 'app',
-    oidcClientSecret: 'hush',
+    ...withSecret(url),
     oidcScopes: 'kafka, more',
     oidcExtensions: '{"logicalCluster":"one"}',
   });
@@ -178,14 +183,7 @@ test('a token for a signed assertion gets in', async (t) => {
 
 test('sessions of any length are renewed in time, by a token that is new', async (t) => {
   const { url, asked } = await startTokenEndpoint(t, 200, 4);
-  const { broker } = await openSite(t, {
-    brokers: server.addressOf('TOKEN'),
-    authType: 'oidc',
-    disableTls: 'true',
-    oidcTokenEndpoint: url,
-    oidcClientID: 'app',
-    oidcClientSecret: 'hush',
-  });
+  const { broker } = await openSite(t, withSecret(url));
   const recorder = new Recorder();
   const topic = `renewed-${++topics}`;
   await subscribe(broker, topic, recorder);
@@ -200,26 +198,10 @@ test('sessions of any length are renewed in time, by a token that is new', async
 
 test('a token that the broker does not believe is an error at once', async (t) => {
   const { url } = await startTokenEndpoint(t, 200, -60);
-  const settings = {
-    brokers: server.addressOf('TOKEN'),
-    authType: 'oidc',
-    disableTls: 'true',
-    oidcTokenEndpoint: url,
-    oidcClientID: 'app',
-    oidcClientSecret: 'hush',
-  };
-  await refused(t, settings, /error connecting to .*: SASL OAUTHBEARER authentication failed: .*invalid_token/);
+  await refused(t, withSecret(url), /error connecting to .*: SASL OAUTHBEARER authentication failed: .*invalid_token/);
 });
 
 test('a token that is refused is an error that says why and shows no secret', async (t) => {
   const { url } = await startTokenEndpoint(t, 401);
-  const settings = {
-    brokers: server.addressOf('TOKEN'),
-    authType: 'oidc',
-    disableTls: 'true',
-    oidcTokenEndpoint: url,
-    oidcClientID: 'app',
-    oidcClientSecret: 'hush',
-  };
-  await refused(t, settings, /^(?!.*hush).*no token from .*: status 401, "who are you"/);
+  await refused(t, withSecret(url), /^(?!.*hush).*no token from .*: status 401, "who are you"/);
 });
