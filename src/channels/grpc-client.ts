@@ -3,15 +3,9 @@
  * 57 us); what an app's callback needs of gRPC fits here: one connection, framing, status, redial.
  */
 
-import {
-  connect,
-  constants,
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type OutgoingHttpHeaders,
-} from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Traffic } from '../core/traffic.ts';
-import { framed, PREFIX_BYTES } from './framing.ts';
+import { framed, letGo, PREFIX_BYTES } from './framing.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -29,6 +23,7 @@ export class GrpcCallError extends Error {
 export type CallMetadata = readonly string[];
 
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_STATUS, HTTP2_HEADER_TE } = constants;
+const HEADERS = [HTTP2_HEADER_METHOD, 'POST', HTTP2_HEADER_TE, 'trailers', 'content-type', 'application/grpc'];
 const OK = 0;
 const CANCELLED = 1;
 const UNKNOWN = 2;
@@ -39,6 +34,8 @@ const UNAVAILABLE = 14;
 /** A connection that carries calls and does not answer for this long is given up. */
 const PING_INTERVAL_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
+/** What somebody's metadata names twice must not cost the call, so such names go out twice. */
+const CONNECT = { rejectUnauthorized: false, strictSingleValueFields: false };
 
 export interface GrpcClientOptions {
   /** `http://host:port` or `https://host:port`; certificates are not verified. */
@@ -77,6 +74,7 @@ export class GrpcClient {
         this.options.onCall?.({ method: path, code, ms, sent: message.length, received: answer.bytes });
       };
       stream.once('close', () => {
+        letGo(stream);
         signal.removeEventListener('abort', giveUp);
         this.inHand--;
         try {
@@ -99,19 +97,12 @@ export class GrpcClient {
   }
 
   private open(path: string, metadata: CallMetadata): ClientHttp2Stream {
-    const headers: OutgoingHttpHeaders = {
-      [HTTP2_HEADER_METHOD]: 'POST',
-      [HTTP2_HEADER_PATH]: path,
-      [HTTP2_HEADER_TE]: 'trailers',
-      'content-type': 'application/grpc',
-    };
-    for (let i = 0; i < metadata.length; i += 2) headers[metadata[i] as string] = metadata[i + 1];
-    return this.connection().request(headers);
+    return this.connection().request([HTTP2_HEADER_PATH, path, ...HEADERS, ...metadata]);
   }
 
   private connection(): ClientHttp2Session {
     if (this.session && !this.session.closed && !this.session.destroyed) return this.session;
-    const session = connect(this.options.authority, { rejectUnauthorized: false });
+    const session = connect(this.options.authority, CONNECT);
     const dialTimer = setTimeout(() => session.destroy(new Error('connection timed out')), DIAL_TIMEOUT_MS);
     session.once('connect', () => clearTimeout(dialTimer));
     session.on('error', () => undefined); // every call on it hears of it

@@ -40,10 +40,10 @@ export function endCallSpan(span: Span, code: number, message: string): void {
 export function answerTrace(call: ServerCall, { traceparent }: Trace, baggage: string): void {
   const binary = traceparent === '' ? undefined : binaryOf(traceparent);
   if (!binary && baggage === '') return;
-  call.sendHeaders({
-    ...(binary && { 'grpc-trace-bin': binary.toString('base64') }),
-    ...(baggage !== '' && { baggage }),
-  });
+  call.sendHeaders([
+    ...(binary ? ['grpc-trace-bin', binary.toString('base64')] : []),
+    ...(baggage === '' ? [] : ['baggage', baggage]),
+  ]);
 }
 
 function topicAttributes(request: unknown): SpanAttributes {

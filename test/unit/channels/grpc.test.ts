@@ -82,6 +82,7 @@ test('metadata and attributes that gRPC has no place for do not keep an event fr
   for (const event of [
     eventOf({ metadata: { 'http2-settings': 'x', connection: 'x', ':path': '/' } }),
     eventOf({ traceparent: 'a\r\nb', tracestate: '€', pubsubName: '€' }),
+    eventOf({ metadata: { 'user-agent': 'a', 'User-Agent': 'b', Range: 'a', range: 'b' } }),
     eventOf({ body: `{"id":"1","deep":${deep}}` }),
   ]) {
     t.deepEqual(await channel.deliver(event, NEVER), { kind: 'success' });
