@@ -6,6 +6,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import type { Traffic } from '../core/traffic.ts';
 import { framed, letGo, PREFIX_BYTES } from './framing.ts';
+import { unescaped } from './grpc-headers.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -173,7 +174,7 @@ class AnswerReader {
     if (givenUp) throw new GrpcCallError(CANCELLED, 'the call was given up');
     if (this.grpcStatus !== undefined && this.grpcStatus !== '0') {
       const code = Number(this.grpcStatus);
-      throw new GrpcCallError(Number.isInteger(code) ? code : UNKNOWN, decodeMessage(this.grpcMessage));
+      throw new GrpcCallError(Number.isInteger(code) ? code : UNKNOWN, unescaped(this.grpcMessage));
     }
     if (this.error) throw this.error;
     if (this.status !== 200) {
@@ -197,13 +198,4 @@ function unframe(bytes: Buffer): Buffer {
   if (bytes[0] !== 0)
     throw new GrpcCallError(INTERNAL, 'the answer of the app is compressed, which it was not asked for');
   return bytes.subarray(PREFIX_BYTES);
-}
-
-/** gRPC escapes what is not printable ASCII. */
-function decodeMessage(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

@@ -4,26 +4,18 @@
  */
 
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { gunzip, inflate } from 'node:zlib';
-import { promisify } from 'node:util';
-import { framed, letGo, MessageReader, MessageTooLong } from '../channels/framing.ts';
-import { GrpcCode, messageOf } from '../core/errors.ts';
-import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
+import { framed, letGo } from '../channels/framing.ts';
+import { escaped, shortened, timeoutMs } from '../channels/grpc-headers.ts';
+import { GrpcCode } from '../core/errors.ts';
 import { MAX_TIMER_MS } from '../lib/deadline.ts';
+import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
+import { Incoming, type CallLimits, type CallReader } from './incoming.ts';
 
 export interface CallStatus {
   readonly code: number;
   readonly details: string;
   /** More trailers: header names and values. */
   readonly trailers?: Readonly<Record<string, string>>;
-}
-
-/** What a method does with what its client sends. */
-export interface CallReader {
-  /** What it throws says why the bytes are none of its messages, and ends the call. */
-  message(bytes: Buffer): void;
-  /** The client sends no more. */
-  end(): void;
 }
 
 const { HTTP2_HEADER_STATUS, HTTP2_HEADER_CONTENT_TYPE, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
@@ -33,52 +25,30 @@ const HEADERS = [HTTP2_HEADER_STATUS, '200', HTTP2_HEADER_CONTENT_TYPE, 'applica
 /** The list stays as it is without a date, which gRPC has no use for. */
 const AND_TRAILERS = { waitForTrailers: true, sendDate: false };
 const ONLY_TRAILERS = { endStream: true, sendDate: false };
-const INFLATE = new Map([
-  ['gzip', promisify(gunzip)],
-  ['deflate', promisify(inflate)],
-]);
-/** What a client whose encoding is not read is told. */
-const IDENTITY = 'identity';
-const ENCODINGS = { 'grpc-accept-encoding': [IDENTITY, ...INFLATE.keys()].join(',') };
-const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
-const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 /** Answers up to here are not counted: what calls there may be bounds them. */
 const SMALL_BYTES = 1024;
-const OVER_BUDGET = 'requests and answers that wait take all the memory that there is for them';
-const NOT_PRINTABLE = /[^ -~]|%/gu;
-
-/** What a call may be of. */
-export interface CallLimits {
-  /** Of one message, either way; Infinity: any. */
-  readonly maxMessageBytes: number;
-  readonly budget: MemoryBudget;
-}
 
 export class ServerCall implements Waiting {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   private readonly stream: ServerHttp2Stream;
-  private readonly limits: CallLimits;
+  private readonly budget: MemoryBudget;
+  private readonly incoming: Incoming;
   private readonly deadline: NodeJS.Timeout | undefined;
   private outgoing: Uint8Array[] = [];
   private onGone: (() => void)[] = [];
-  /** Messages are inflated one behind the other; undefined while none was compressed. */
-  private inflating: Promise<void> | undefined;
   private ended = false;
-  /** Whether the client sends no more. */
-  private isHalfClosed = false;
   private code: number = GrpcCode.OK;
-  /** Bytes that the budget counts for this call: of requests, and of what the client has still to read. */
-  private received = 0;
+  /** Bytes that the client has still to read, which the budget counts. */
   private unread = 0;
-  /** Of the received, those of a message that is not whole. */
-  private begun = 0;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, limits: CallLimits) {
     this.stream = stream;
     this.headers = headers;
     this.path = headers[':path'] ?? '';
-    this.limits = limits;
+    this.budget = limits.budget;
+    const encoding = this.header('grpc-encoding');
+    this.incoming = new Incoming(stream, encoding, limits, (...fault) => this.abandon(...fault));
     stream.once('close', () => this.close());
     const timeout = headers['grpc-timeout'];
     this.deadline = timeout === undefined ? undefined : this.endAfter(String(timeout));
@@ -102,61 +72,16 @@ export class ServerCall implements Waiting {
 
   /** Begins to read. Nothing is lost of what came before. */
   read(reader: CallReader): void {
-    const messages = new MessageReader(this.limits.maxMessageBytes, (bytes, compressed) => {
-      this.count(0);
-      if (!compressed && !this.inflating) return this.hand(bytes, reader);
-      if (!this.keep(bytes.length)) return;
-      const before = this.inflating ?? Promise.resolve();
-      this.inflating = before.then(async () => {
-        if (this.ended) return;
-        const message = compressed ? await this.inflate(bytes) : bytes;
-        this.keep(-bytes.length);
-        this.hand(message, reader);
-      });
-      this.inflating.catch((error: unknown) => this.fail(error));
-    });
-    this.stream.on('data', (piece: Buffer) => {
-      if (this.ended) return;
-      try {
-        messages.push(piece);
-      } catch (error) {
-        return this.fail(error);
-      }
-      this.count(messages.begun);
-    });
-    this.stream.once('end', () => {
-      this.isHalfClosed = true;
-      const finish = (): void => {
-        if (this.ended) return;
-        if (messages.begun > 0) this.abandon(GrpcCode.INTERNAL, 'the request ends within a message');
-        else reader.end();
-      };
-      if (this.inflating) this.inflating.then(finish, () => undefined);
-      else finish();
-    });
-  }
-
-  /** Counts what there is of a message that is not whole. */
-  private count(begun: number): void {
-    const more = begun - this.begun;
-    if (more === 0 || this.ended) return;
-    this.begun = begun;
-    this.wait();
-    this.keep(more);
+    this.incoming.read(reader);
   }
 
   /** Counts bytes of requests, or fewer of them, until the call ends. False: there is no room, and it has ended. */
   keep(bytes: number): boolean {
-    if (this.ended) return false;
-    this.received += bytes;
-    const fits = this.limits.budget.keep(bytes);
-    if (!fits) this.abandon(GrpcCode.RESOURCE_EXHAUSTED, OVER_BUDGET);
-    return fits;
+    return this.incoming.keep(bytes);
   }
 
-  /** Ends the call for its memory: with a status, or by a reset where the client does not read. */
+  /** Resets the stream of a client that does not read. */
   giveUp(): void {
-    if (this.unread === 0) return this.abandon(GrpcCode.RESOURCE_EXHAUSTED, OVER_BUDGET);
     this.stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
     this.leaveUnread(0);
   }
@@ -192,17 +117,17 @@ export class ServerCall implements Waiting {
     if (last) this.outgoing.push(last);
     const trailers = {
       'grpc-status': String(status.code),
-      'grpc-message': escaped(status.details),
+      'grpc-message': escaped(shortened(status.details)),
       ...status.trailers,
     };
-    if (this.isHalfClosed && this.outgoing.length === 0 && !stream.headersSent) {
+    if (stream.readableEnded && this.outgoing.length === 0 && !stream.headersSent) {
       stream.respond([...HEADERS, ...Object.entries(trailers).flat()], ONLY_TRAILERS);
       return;
     }
     if (!stream.headersSent) stream.respond(HEADERS, AND_TRAILERS);
     stream.once('wantTrailers', () => {
       stream.sendTrailers(trailers);
-      if (!this.isHalfClosed) this.stopReading();
+      if (!stream.readableEnded) setImmediate(() => this.stopReading());
     });
     this.sendLast();
     stream.resume();
@@ -210,9 +135,7 @@ export class ServerCall implements Waiting {
 
   /** Closes the stream for what still comes. A reset overtakes trailers that have not been written yet, and they are gone. */
   private stopReading(): void {
-    setImmediate(() => {
-      if (!this.isHalfClosed) this.stream.close(NGHTTP2_NO_ERROR);
-    });
+    if (!this.stream.readableEnded) this.stream.close(NGHTTP2_NO_ERROR);
   }
 
   private sendLast(): void {
@@ -238,49 +161,19 @@ export class ServerCall implements Waiting {
   private leaveUnread(bytes: number): void {
     const more = bytes - this.unread;
     this.unread = bytes;
-    this.wait();
-    this.limits.budget.keep(more);
-  }
-
-  /** Whether the budget may give the call up. */
-  private wait(): void {
-    if (this.begun > 0 || this.unread > 0) this.limits.budget.await(this);
-    else this.limits.budget.forget(this);
-  }
-
-  private hand(bytes: Buffer, reader: CallReader): void {
-    if (this.ended) return;
-    try {
-      reader.message(bytes);
-    } catch (error) {
-      this.abandon(GrpcCode.INTERNAL, `error unmarshalling request: ${messageOf(error)}`);
-    }
-  }
-
-  private async inflate(bytes: Buffer): Promise<Buffer> {
-    const encoding = this.header('grpc-encoding') ?? IDENTITY;
-    if (encoding === IDENTITY) throw new Error('a message is compressed in no encoding');
-    const inflateBytes = INFLATE.get(encoding);
-    if (!inflateBytes) throw new UnknownEncoding(`messages in the encoding "${encoding}" are not read`);
-    const max = this.limits.maxMessageBytes;
-    return inflateBytes(bytes, max === Infinity ? {} : { maxOutputLength: Math.max(1, max) });
-  }
-
-  private fail(error: unknown): void {
-    const { code = undefined } = error as { code?: string };
-    const tooLong = error instanceof MessageTooLong || code === 'ERR_BUFFER_TOO_LARGE';
-    if (error instanceof UnknownEncoding) this.abandon(GrpcCode.UNIMPLEMENTED, error.message, ENCODINGS);
-    else this.abandon(tooLong ? GrpcCode.RESOURCE_EXHAUSTED : GrpcCode.INTERNAL, messageOf(error));
+    if (bytes > 0) this.budget.await(this);
+    else this.budget.forget(this);
+    this.budget.keep(more);
   }
 
   private endAfter(timeout: string): NodeJS.Timeout | undefined {
-    const [, count, unit] = TIMEOUT.exec(timeout) ?? [];
-    if (count === undefined || unit === undefined) {
+    const ms = timeoutMs(timeout);
+    if (ms === undefined) {
       setImmediate(() => this.abandon(GrpcCode.INTERNAL, `malformed grpc-timeout "${timeout}"`));
       return undefined;
     }
-    const ms = Math.min(Number(count) * (UNIT_MS[unit] as number), MAX_TIMER_MS);
-    return setTimeout(() => this.abandon(GrpcCode.DEADLINE_EXCEEDED, 'the deadline of the call is over'), ms);
+    const late = (): void => this.abandon(GrpcCode.DEADLINE_EXCEEDED, 'the deadline of the call is over');
+    return setTimeout(late, Math.min(ms, MAX_TIMER_MS));
   }
 
   /** Ends the call for a reason that its method does not know. */
@@ -295,32 +188,12 @@ export class ServerCall implements Waiting {
     this.code = code;
     this.onGone = [];
     clearTimeout(this.deadline);
-    this.limits.budget.keep(-this.received);
-    this.received = 0;
-    if (this.begun === 0) return;
-    this.begun = 0;
-    this.wait();
+    this.incoming.end();
   }
 
   private close(): void {
     letGo(this.stream);
     if (this.unread > 0) this.leaveUnread(0);
-    if (this.ended) return;
-    const gone = this.onGone;
-    this.finish(GrpcCode.CANCELLED);
-    for (const listener of gone) listener();
+    this.abandon(GrpcCode.CANCELLED, 'the call was given up');
   }
 }
-
-class UnknownEncoding extends Error {}
-
-/** Clients take 8 KiB of trailers in all; some end the connection, with every call on it, when there is more. */
-const MAX_MESSAGE_CHARACTERS = 500;
-
-/** What a status may say: it often repeats what the client sent. */
-export const shortened = (message: string): string =>
-  message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed()}...` : message;
-
-/** gRPC escapes what is not printable ASCII. */
-const escaped = (text: string): string =>
-  shortened(text.toWellFormed()).replace(NOT_PRINTABLE, (character) => encodeURIComponent(character));

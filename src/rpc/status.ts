@@ -1,9 +1,10 @@
 /** Our errors as gRPC statuses, with the details that SDKs read from `grpc-status-details-bin` (contract 1.6). */
 
 import { ErrorInfo, ResourceInfo, Status } from '../../gen/google/rpc/status.ts';
+import { shortened } from '../channels/grpc-headers.ts';
 import type { SidecarError } from '../core/errors.ts';
 import { GrpcCode } from '../core/errors.ts';
-import { shortened, type CallStatus } from './call.ts';
+import type { CallStatus } from './call.ts';
 
 const DOMAIN = 'dapr.io';
 const TYPE_PREFIX = 'type.googleapis.com/google.rpc.';
