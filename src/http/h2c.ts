@@ -14,6 +14,7 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { makeRoom } from '../lib/closables.ts';
 import { UpgradedConnection } from './upgraded-connection.ts';
 
 export interface H2cOptions {
@@ -68,7 +69,7 @@ export class H2c {
       handler(request as unknown as IncomingMessage, response as never);
     });
     this.server.on('session', (session) => {
-      if (this.sessions.size >= maxConnections) this.leaveIdle();
+      makeRoom(this.sessions, maxConnections, (one) => this.sessions.get(one)?.size === 0);
       this.sessions.set(session, new Set());
       session.on('error', () => undefined); // its streams hear of it
       session.setTimeout(idleMs, () => session.close());
@@ -92,10 +93,6 @@ export class H2c {
   /** Refuses new streams and ends each connection when its open ones are answered. */
   close(): void {
     for (const session of this.sessions.keys()) session.close();
-  }
-
-  private leaveIdle(): void {
-    for (const [session, inHand] of this.sessions) if (inHand.size === 0) return session.destroy();
   }
 
   destroy(): void {

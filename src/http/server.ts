@@ -2,6 +2,7 @@
 
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { makeRoom } from '../lib/closables.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { H2c, sniff, wantsH2c } from './h2c.ts';
 
@@ -96,7 +97,7 @@ class Listener {
     );
     if (this.h2c) this.offer(this.h2c);
     this.server.on('connection', (socket) => {
-      if (this.connections.size >= this.limits.maxConnections) this.leaveIdle();
+      makeRoom(this.connections, this.limits.maxConnections, (one) => !this.busy.has(one));
       this.connections.add(socket);
       socket.once('close', () => this.connections.delete(socket));
     });
@@ -143,10 +144,6 @@ class Listener {
     if (deadline.aborted) force();
     else deadline.addEventListener('abort', force, { once: true });
     await closed;
-  }
-
-  private leaveIdle(): void {
-    for (const socket of this.connections) if (!this.busy.has(socket)) return void socket.destroy();
   }
 
   private idle(socket: Socket): void {

@@ -9,6 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { makeRoom } from '../lib/closables.ts';
 import { calm, RateLimit, type Load } from './load.ts';
 
 /** A connection that does not answer a ping is given up, one without calls closed. */
@@ -99,16 +100,12 @@ export class Connections {
     for (const socket of this.open.values()) socket.destroy();
   }
 
-  private leaveIdle(): void {
-    for (const session of this.open.keys()) if (!this.load.has(session)) return session.destroy();
-  }
-
   private keep(session: ServerHttp2Session, socket: Socket, onStream: OnStream): void {
     const { intervalMs, timeoutMs, idlePings: most } = this.keepAlive;
     const resets = new RateLimit(MAX_STREAMS, RESETS_PER_SECOND);
     let calls = 0;
     let idlePings = 0;
-    if (this.open.size >= this.maxConnections) this.leaveIdle();
+    makeRoom(this.open, this.maxConnections, (one) => !this.load.has(one));
     this.open.set(session, socket);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.on('error', () => undefined); // its streams hear of it
