@@ -1,9 +1,9 @@
 /** The rest of the HTTP API, in Koa: metadata, shutdown, and the answer to whatever is not there. */
 
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { RequestListener } from 'node:http';
 import Koa from 'koa';
 import { SidecarError } from '../core/errors.ts';
-import { keepUntilRead, readBody, unreadable, type BodyLimits } from './body.ts';
+import { keepUntilRead, unreadable, withBody } from './body.ts';
 import { bodyOf } from './error-body.ts';
 import { permitted, type GatewayOptions } from './gateway.ts';
 import { metadataBody } from './metadata-body.ts';
@@ -42,7 +42,7 @@ async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): P
       return;
     }
     case 'set-metadata':
-      await api.setMetadata({ key: route.key, value: await readText(ctx.req, options) });
+      await api.setMetadata({ key: route.key, value: await withBody(ctx.req, options, unreadable, String) });
       ctx.status = 204;
       return;
     case 'shutdown':
@@ -55,10 +55,4 @@ async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): P
         'failed getting app id either from the URL path or the header dapr-app-id',
       );
   }
-}
-
-async function readText(request: IncomingMessage, limits: BodyLimits): Promise<string> {
-  const body = await readBody(request, limits).catch(unreadable);
-  limits.budget.keep(-body.length);
-  return body.toString('utf8');
 }

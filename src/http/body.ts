@@ -22,10 +22,25 @@ const EMPTY = Buffer.alloc(0);
 const OVERLOADED = 'requests that are not whole or in hand take all the memory that there is for them';
 
 /**
- * Resolves with the body, which the budget goes on counting: who is done with it tells. Rejects with BodyTooLarge as
- * soon as more came than may, with a SidecarError where there is no room, or when the client goes away.
+ * Hands over the body, which the budget counts until `use` is done. `refuse` throws what it is to the client that it
+ * cannot be read: BodyTooLarge as soon as more came than may, a SidecarError where there is no room, or the client is gone.
  */
-export function readBody(request: IncomingMessage, { maxBodyBytes, budget }: BodyLimits): Promise<Buffer> {
+export async function withBody<T>(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  refuse: (error: unknown) => never,
+  use: (body: Buffer) => T | Promise<T>,
+): Promise<T> {
+  const body = await readBody(request, limits).catch(refuse);
+  try {
+    return await use(body);
+  } finally {
+    limits.budget.keep(-body.length);
+  }
+}
+
+/** The budget goes on counting the body. */
+function readBody(request: IncomingMessage, { maxBodyBytes, budget }: BodyLimits): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
     let size = 0;

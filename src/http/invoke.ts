@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Invoke } from '../core/invocation.ts';
 import type { Trace } from '../core/trace.ts';
-import { keepUntilRead, readBody, unreadable, type BodyLimits } from './body.ts';
+import { keepUntilRead, unreadable, withBody, type BodyLimits } from './body.ts';
 import { header } from './request-context.ts';
 
 export interface InvokePort extends BodyLimits {
@@ -24,14 +24,14 @@ export async function invokeApp(port: InvokePort, call: InvokeCall): Promise<voi
   const { id, method, query, request, response, trace } = call;
   const gone = new AbortController();
   response.once('close', () => gone.abort());
-  const body = await readBody(request, port).catch(unreadable);
   const headers = Object.entries(request.headers).flatMap(([name, value]) =>
     [value ?? []].flat().flatMap((one) => [name, one]),
   );
   const contentType = header(request, 'content-type') ?? '';
   const verb = request.method ?? 'GET';
-  const invocation = { id, verb, method, query, contentType, headers, body, typeUrl: '', trace };
-  const answer = await port.invoke(invocation, gone.signal).finally(() => port.budget.keep(-body.length));
+  const answer = await withBody(request, port, unreadable, (body) =>
+    port.invoke({ id, verb, method, query, contentType, headers, body, typeUrl: '', trace }, gone.signal),
+  );
   if (response.destroyed) return;
   for (let i = 0; i < answer.headers.length; i += 2) {
     response.appendHeader(answer.headers[i] as string, answer.headers[i + 1] as string);

@@ -8,7 +8,7 @@ import { PublishError, type Publisher } from '../core/publisher.ts';
 import { elementsOf, JsonFault, kindAt, objectAt, skipSpace, type ObjectAt } from '../lib/json-bytes.ts';
 import type { CallContext } from '../rpc/bind.ts';
 import type { DaprApi } from '../rpc/dapr.ts';
-import { BodyTooLarge, readBody, type BodyLimits } from './body.ts';
+import { BodyTooLarge, withBody, type BodyLimits } from './body.ts';
 import { metadataOf } from './path.ts';
 
 /** A publish as its path and query describe it, and what it needs to be carried out. */
@@ -32,32 +32,28 @@ export async function publishEvent(port: PublishPort, publish: HttpPublish): Pro
   const { pubsubName, topic, request } = publish;
   const metadata = metadataOf(publish.query);
   port.find({ pubsubName, topic, metadata });
-  const data = await readBody(request, port).catch((error: unknown) => {
+  const refuse = (error: unknown): never => {
     if (!(error instanceof BodyTooLarge)) throw error;
     const message = `error when publishing to topic ${topic} in pubsub ${pubsubName}: ${error.message}`;
     throw new PublishError(message, pubsubName, { topic, error: error.message }, []);
-  });
+  };
   const dataContentType = request.headers['content-type'] ?? '';
-  try {
-    await port.api.publishEvent({ pubsubName, topic, data, dataContentType, metadata }, publish.context);
-  } finally {
-    port.budget.keep(-data.length);
-  }
+  await withBody(request, port, refuse, (data) =>
+    port.api.publishEvent({ pubsubName, topic, data, dataContentType, metadata }, publish.context),
+  );
 }
 
 export async function publishBulk(port: PublishPort, publish: HttpPublish): Promise<void> {
   const { pubsubName, topic } = publish;
   const metadata = metadataOf(publish.query);
   port.find({ pubsubName, topic, metadata });
-  const body = await readBody(publish.request, port).catch((error: unknown) => {
+  const refuse = (error: unknown): never => {
     throw error instanceof BodyTooLarge ? invalidBody(port, publish, error) : error;
-  });
-  try {
+  };
+  await withBody(publish.request, port, refuse, async (body) => {
     const entries = entriesOf(port, publish, body);
     await port.api.bulkPublishEvent({ pubsubName, topic, entries, metadata }, publish.context);
-  } finally {
-    port.budget.keep(-body.length);
-  }
+  });
 }
 
 function entriesOf(port: PublishPort, publish: HttpPublish, body: Buffer): BulkPublishRequestEntry[] {

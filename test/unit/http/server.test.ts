@@ -3,7 +3,7 @@ import type { RequestListener, ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { keepUntilRead, readBody } from '../../../src/http/body.ts';
+import { keepUntilRead, withBody } from '../../../src/http/body.ts';
 import { startHttpServer } from '../../../src/http/server.ts';
 import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
 import { until } from '../../_support/until.ts';
@@ -88,14 +88,15 @@ test('a client may send requests ahead of their answers, but not any number', as
   t.is(inHand.length, 50);
 });
 
+const fail = (error: unknown): never => {
+  throw error;
+};
+
 test('a body that does not come to its end is given up when others need the memory', async (t) => {
   const budget = new MemoryBudget(100_000);
   const port = await serve(t, (request, response) => {
-    readBody(request, { maxBodyBytes: 0, budget }).then(
-      ({ length }) => {
-        budget.keep(-length);
-        response.end(String(length));
-      },
+    withBody(request, { maxBodyBytes: 0, budget }, fail, ({ length }) => length).then(
+      (length) => response.end(String(length)),
       ({ message }: Error) => response.writeHead(429).end(message),
     );
   });
@@ -149,8 +150,8 @@ test('what a client of HTTP/2 breaks off is no body', async (t) => {
   let received = 0;
   const port = await serve(t, (request) => {
     request.on('data', ({ length }: Buffer) => (received += length));
-    readBody(request, { maxBodyBytes: 0, budget }).then(
-      (body) => ends.push(body),
+    withBody(request, { maxBodyBytes: 0, budget }, fail, (body) => ends.push(body)).then(
+      () => undefined,
       (error: unknown) => ends.push(error),
     );
   });
