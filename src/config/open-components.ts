@@ -4,7 +4,7 @@ import type { Broker, BrokerFactory, BrokerFeature } from '../core/broker.ts';
 import { messageOf } from '../core/errors.ts';
 import type { PubSub } from '../core/publisher.ts';
 import { topicScopes } from '../core/scopes.ts';
-import { deadlineAfter } from '../lib/deadline.ts';
+import { deadlineAfter, failAtAbort } from '../lib/deadline.ts';
 import type { Log } from '../lib/log.ts';
 import { componentLabel, type ComponentSpec } from './component.ts';
 import type { Environment } from './environment.ts';
@@ -208,13 +208,4 @@ async function openBroker(
   } finally {
     timeout.cancel();
   }
-}
-
-/** Also for a broker that does not heed the signal. */
-function failAtAbort(signal: AbortSignal, reason: () => string): Promise<never> {
-  return new Promise((_, reject) => {
-    const fail = (): void => reject(new Error(reason()));
-    if (signal.aborted) fail();
-    else signal.addEventListener('abort', fail, { once: true });
-  });
 }

@@ -15,6 +15,15 @@ export function afterAbort(signal: AbortSignal, ms: number): Promise<void> {
   });
 }
 
+/** Rejects with `reason` when the signal aborts, or has aborted already: to race against what may not heed it. */
+export function failAtAbort(signal: AbortSignal, reason: () => string): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = (): void => reject(new Error(reason()));
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
+  });
+}
+
 /** Waits for `work`. `giveUp` makes it end; it is called when the signal aborts before that, or has aborted already. */
 export async function unlessAborted<T>(signal: AbortSignal, giveUp: () => void, work: Promise<T>): Promise<T> {
   signal.addEventListener('abort', giveUp, { once: true });

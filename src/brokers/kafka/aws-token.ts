@@ -5,7 +5,7 @@
  */
 
 import { messageOf } from '../../core/errors.ts';
-import { deadlineAfter } from '../../lib/deadline.ts';
+import { deadlineAfter, failAtAbort } from '../../lib/deadline.ts';
 import type { AwsSettings } from './aws-settings.ts';
 
 interface Credentials {
@@ -66,10 +66,7 @@ async function presign(region: string, credentials: Credentials): Promise<string
 
 async function inTime<T>(work: Promise<T>): Promise<T> {
   const { signal, cancel } = deadlineAfter(PATIENCE_MS);
-  const late = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(new Error(`none within ${PATIENCE_MS} ms`)));
-  });
-  return Promise.race([work, late]).finally(cancel);
+  return Promise.race([work, failAtAbort(signal, () => `none within ${PATIENCE_MS} ms`)]).finally(cancel);
 }
 
 /** One that time may mend is retriable: nobody answered, or not yet. */

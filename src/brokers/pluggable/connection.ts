@@ -16,6 +16,7 @@ import { PubSubClient, PubSubService, type PullMessagesRequest } from '../../../
 import type { BrokerFeature } from '../../core/broker.ts';
 import { GrpcCode, messageOf } from '../../core/errors.ts';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { PluginError } from './plugin-error.ts';
@@ -40,7 +41,6 @@ const INIT_MS = 60_000;
 /** How long a socket that nobody listens on is tried when the component is opened: its process may just be starting. */
 const OPEN_MS = 4000;
 const BACKOFF: Backoff = { initialMs: 50, factor: 1.5, maxMs: 500, jitter: 0.2 };
-const NEVER_IDLE_MS = 2 ** 31 - 1;
 
 export class Connection {
   features: ReadonlySet<BrokerFeature> = new Set();
@@ -57,7 +57,7 @@ export class Connection {
     this.options = options;
     this.client = new PubSubClient(`unix:${options.socket}`, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
-      'grpc.client_idle_timeout_ms': NEVER_IDLE_MS,
+      'grpc.client_idle_timeout_ms': MAX_TIMER_MS,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 500,
       'grpc.enable_retries': 0,
