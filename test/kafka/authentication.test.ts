@@ -10,7 +10,7 @@ import { publish, Recorder, subscribe } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { makeCertificates } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
-import { openSite } from './_site.ts';
+import { openSite, refused, roundTrip } from './_site.ts';
 
 const ends: (() => Promise<void>)[] = [];
 let server: KafkaServer;
@@ -56,22 +56,6 @@ test.before(async () => {
   });
 });
 test.after.always(() => Promise.all(ends.map((end) => end())));
-
-let topics = 0;
-
-/** A message goes there and back. */
-async function roundTrip(t: ExecutionContext, settings: Record<string, string>): Promise<void> {
-  const { broker } = await openSite(t, settings);
-  const recorder = new Recorder();
-  const topic = `trip-${++topics}`;
-  await subscribe(broker, topic, recorder);
-  await publish(broker, topic, 'x');
-  await until(() => recorder.messages.length === 1, 'it arrived');
-  t.deepEqual(recorder.texts, ['x']);
-}
-
-const refused = (t: ExecutionContext, settings: Record<string, string>, message: RegExp): Promise<unknown> =>
-  t.throwsAsync(openSite(t, settings), { message });
 
 test('a password gets in, with PLAIN and with both SCRAMs, over TLS', async (t) => {
   const common = { brokers: server.addressOf('PASSWORD'), authType: 'password', caCert: pem('ca.pem') };
@@ -185,7 +169,7 @@ test('sessions of any length are renewed in time, by a token that is new', async
   const { url, asked } = await startTokenEndpoint(t, 200, 4);
   const { broker } = await openSite(t, withSecret(url));
   const recorder = new Recorder();
-  const topic = `renewed-${++topics}`;
+  const topic = 'renewed';
   await subscribe(broker, topic, recorder);
   let published = 0;
   const began = performance.now();

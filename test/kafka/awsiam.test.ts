@@ -8,10 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { kafkaJars } from '../../scripts/needs.ts';
-import { publish, Recorder, subscribe } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
-import { until } from '../_support/until.ts';
-import { openSite } from './_site.ts';
+import { refused, roundTrip } from './_site.ts';
 
 const REGION = 'eu-west-1';
 const ROLE = 'arn:aws:iam::123456789012:role/kafka';
@@ -63,26 +61,6 @@ const settings = (more: Record<string, string>, listener = 'MSK'): Record<string
   region: REGION,
   ...more,
 });
-
-let topics = 0;
-
-/** Messages go there and back, and once more after `meanwhile`. */
-async function roundTrip(t: ExecutionContext, given: Record<string, string>, meanwhile?: () => unknown): Promise<void> {
-  const { broker } = await openSite(t, given);
-  const recorder = new Recorder();
-  const topic = `trip-${++topics}`;
-  await subscribe(broker, topic, recorder);
-  await publish(broker, topic, 'x');
-  await until(() => recorder.messages.length === 1, 'it arrived');
-  if (!meanwhile) return;
-  await until(meanwhile, 'time has passed');
-  await publish(broker, topic, 'y');
-  await until(() => recorder.messages.length === 2, 'the second arrived');
-  t.deepEqual(recorder.texts, ['x', 'y']);
-}
-
-const refused = (t: ExecutionContext, given: Record<string, string>, message: RegExp): Promise<unknown> =>
-  t.throwsAsync(openSite(t, given), { message });
 
 /** An HTTP server of AWS, of which the answer says what it gives. */
 async function startAws(
