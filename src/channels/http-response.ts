@@ -1,7 +1,7 @@
 /** A response of HTTP/1.1 from the bytes that come in (RFC 9112): its head, and a body by length, in chunks, or to the end. */
 
 /** The bytes are no response, or more of one than may be. */
-export class ResponseFault extends Error {}
+class ResponseFault extends Error {}
 
 type Body =
   | { readonly kind: 'none' }

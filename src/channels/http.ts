@@ -51,7 +51,7 @@ export interface HttpChannelOptions {
 /** Of every delivery. */
 const OWN = ['user-agent', 'dapr-pubsub'];
 
-export class HttpChannel implements AppChannel {
+class HttpChannel implements AppChannel {
   private readonly options: HttpChannelOptions;
   private readonly client: AppClient;
   private readonly slots: Semaphore;

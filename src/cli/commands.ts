@@ -23,7 +23,7 @@ export interface Command {
   readonly load: () => Promise<(call: Call) => Promise<number>>;
 }
 
-export const COMMANDS: readonly Command[] = [
+const COMMANDS: readonly Command[] = [
   {
     name: 'init',
     summary: 'Prepare this machine: directories and a pub/sub component. Safe to repeat.',

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { sleep } from './sleep.ts';
 
 /** The fields of /proc/<pid>/stat after the command's name: state, parent, group, ... Undefined without such a file. */
-export function processFields(pid: number): string[] | undefined {
+function processFields(pid: number): string[] | undefined {
   try {
     const line = readFileSync(`/proc/${pid}/stat`, 'latin1');
     return line.slice(line.lastIndexOf(')') + 2).split(' ');
