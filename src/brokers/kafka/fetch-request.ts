@@ -3,7 +3,7 @@
 import { Reader } from './bytes.ts';
 import type { Cluster } from './cluster.ts';
 import { codecOf } from './compression.ts';
-import type { Link } from './link.ts';
+import { check, type Link } from './link.ts';
 import { decodeBatches, type InboundRecord } from './record-batch.ts';
 
 /** From which offset a partition is read. */
@@ -30,6 +30,9 @@ export interface Fetched {
 }
 
 const READ_UNCOMMITTED = 0;
+/** There is nothing at that offset: before the first or behind the last. */
+export const OUT_OF_RANGE = 1;
+const NOTHING = { errorCode: 0, batches: Buffer.alloc(0) };
 
 export function fetch(link: Link, reads: readonly Read[], limits: FetchLimits): Promise<Fetched[]> {
   const { waitMs: maxWaitTime, minBytes, maxBytes, partitionBytes } = limits;
@@ -42,20 +45,28 @@ export function fetch(link: Link, reads: readonly Read[], limits: FetchLimits): 
   return link.read('Fetch', { isolationLevel: READ_UNCOMMITTED, maxWaitTime, minBytes, maxBytes, topics }, decode);
 }
 
-/** The first record from `offset` on; undefined where there is none. */
+/** The first record from `offset` on; undefined where it has gone from the topic. Rejects when that cannot be told. */
 export async function readOne(
   cluster: Cluster,
   topic: string,
   partition: number,
   offset: number,
 ): Promise<InboundRecord | undefined> {
-  const leader = (await cluster.layout(topic))[partition] ?? -1;
-  const link = await cluster.node(leader, 'ask');
-  const limits = { waitMs: 1, minBytes: 1, maxBytes: 1, partitionBytes: 1 };
-  const [fetched] = await fetch(link, [{ topic, partition, offset }], limits);
-  if (!fetched || fetched.errorCode !== 0) return undefined;
-  const { records } = await decodeBatches(fetched.batches, offset, codecOf);
-  return records[0];
+  try {
+    const leader = (await cluster.layout(topic))[partition] ?? -1;
+    const link = await cluster.node(leader, 'ask');
+    const limits = { waitMs: 1, minBytes: 1, maxBytes: 1, partitionBytes: 1 };
+    // A broker that throttles us answers with nothing at all.
+    const [{ errorCode, batches } = NOTHING] = await fetch(link, [{ topic, partition, offset }], limits);
+    if (errorCode === OUT_OF_RANGE) return undefined;
+    check(errorCode);
+    const { records, nextOffset } = await decodeBatches(batches, offset, codecOf);
+    if (nextOffset === offset) throw new Error(`offset ${offset} of partition ${partition} cannot be read now`);
+    return records[0];
+  } catch (error) {
+    cluster.forget(topic); // somebody else may lead it now
+    throw error;
+  }
 }
 
 function decode(bytes: Buffer, version: number): Fetched[] {

@@ -9,7 +9,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
 import { hasMoved, type Cluster } from './cluster.ts';
 import { codecOf } from './compression.ts';
-import { fetch, type FetchLimits } from './fetch-request.ts';
+import { fetch, OUT_OF_RANGE, type FetchLimits } from './fetch-request.ts';
 import type { Partition } from './partition.ts';
 import { decodeBatches } from './record-batch.ts';
 
@@ -32,7 +32,6 @@ const MAX_BYTES = 16 * 2 ** 20;
 const MAX_HELD_BYTES = 64 * 2 ** 20;
 const REST_MS = 5000;
 const BACKOFF = { initialMs: 50, factor: 2, maxMs: 2000, jitter: 0.2 };
-const OUT_OF_RANGE = 1;
 
 export class Fetcher {
   private readonly cluster: Cluster;
