@@ -24,7 +24,8 @@ export interface Lane {
   running: number;
   /** Its first message waits for a handler or for its time. */
   isListed: boolean;
-  timer?: NodeJS.Timeout;
+  /** It waits for the time of its first message. */
+  timer?: NodeJS.Timeout | undefined;
 }
 
 export interface LaneOptions {
@@ -71,11 +72,26 @@ export class Lanes {
     this.next(held.lane);
   }
 
-  /** Into its lane, at its place. */
+  /** Into its lane, at its place; `next` says what then. */
   insert(held: Held): void {
     const { queue } = held.lane;
     const place = queue.findIndex(({ offset }) => offset > held.offset);
     queue.splice(place < 0 ? queue.length : place, 0, held);
+    if (place === 0) this.wake(held.lane);
+  }
+
+  /** What the lane waits for was meant for another message. */
+  private wake(lane: Lane): void {
+    if (lane.timer) this.stopWaiting(lane);
+    else if (this.stalled.includes(lane)) this.stalled = this.stalled.filter((one) => one !== lane);
+    else return;
+    lane.isListed = false;
+  }
+
+  private stopWaiting(lane: Lane): void {
+    clearTimeout(lane.timer);
+    lane.timer = undefined;
+    this.waiting--;
   }
 
   /** A handler gets the first of the lane; `next` says what then. */
@@ -113,7 +129,7 @@ export class Lanes {
     if (waitMs <= 0) return this.options.onReady(lane);
     this.waiting++;
     const go = (): void => {
-      this.waiting--;
+      this.stopWaiting(lane);
       lane.isListed = false;
       this.next(lane);
     };
