@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava';
 import kafkajs, { type Admin } from 'kafkajs';
-import { publish, Recorder, retry, subscribe, SUCCESS } from '../conformance/bench.ts';
+import { publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { until } from '../_support/until.ts';
 import { openSite } from './_site.ts';
@@ -53,4 +53,24 @@ test('a parked message that cannot be read when it is asked for stays, and comes
   await admin.deleteAcls({ filters: [denied] });
   await until(() => broker.unpark('denied').catch(() => 0), 'it is found');
   await until(() => recorder.messages.length === 2, 'it comes again');
+});
+
+test('what was handled does not come again though the topic has let go of what is parked before it', async (t) => {
+  await server.createTopic('retained', 1);
+  const first = await open(t, 'retained');
+  const before = new Recorder((message) => (textOf(message) === 'm-2' ? PARK : SUCCESS));
+  await subscribe(first.broker, 'retained', before);
+  await first.broker.publish('retained', texts('m', 20).map(text));
+  await until(async () => {
+    const { lag, pending, parked } = await first.broker.stats('retained');
+    return before.messages.length === 20 && lag === 0 && pending === 1 && parked === 1;
+  }, 'one is parked'); // prettier-ignore
+  await first.broker.close();
+  await admin.deleteTopicRecords({ topic: 'retained', partitions: [{ partition: 0, offset: '10' }] });
+  const second = await open(t, 'retained');
+  const after = new Recorder();
+  await subscribe(second.broker, 'retained', after);
+  await publish(second.broker, 'retained', 'new');
+  await until(() => after.texts.includes('new'), 'what is new arrives');
+  t.deepEqual(after.texts, ['new']);
 });

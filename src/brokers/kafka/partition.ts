@@ -79,19 +79,21 @@ export class Partition {
       if (this.before && record.offset < this.before.until && !known) continue;
       this.hold(record, known);
     }
-    this.position = nextOffset;
-    if (this.before && this.position >= this.before.until) {
-      this.before = undefined;
-      this.changed();
-    }
+    this.goOn(nextOffset);
   }
 
-  /** Goes on elsewhere, because what was to be read is gone. */
+  /** Goes on further behind, because what is before it is gone. */
   jump(from: number, to: number): void {
     if (from !== this.position) return;
-    this.position = to;
+    this.goOn(to);
+    this.until = Math.max(this.until, to);
+    this.changed();
+  }
+
+  private goOn(offset: number): void {
+    this.position = offset;
+    if (!this.before || offset < this.before.until) return;
     this.before = undefined;
-    this.until = to;
     this.changed();
   }
 
