@@ -26,6 +26,8 @@ export interface Fetched {
   readonly partition: number;
   /** As in Kafka's list, 0 for none. */
   readonly errorCode: number;
+  /** The offset behind the last that may be read; -1 where that is not said. */
+  readonly end: number;
   readonly batches: Buffer;
 }
 
@@ -77,11 +79,11 @@ function decode(bytes: Buffer, version: number): Fetched[] {
   reader.list(() => {
     const topic = reader.text() ?? '';
     reader.list(() => {
-      const [partition, errorCode] = [reader.int32(), reader.int16()];
-      reader.at += version >= 5 ? 24 : 16;
+      const [partition, errorCode, end] = [reader.int32(), reader.int16(), reader.int64()];
+      reader.at += version >= 5 ? 16 : 8;
       reader.list(() => (reader.at += 16));
       if (version >= 11) reader.at += 4;
-      fetched.push({ topic, partition, errorCode, batches: reader.block() });
+      fetched.push({ topic, partition, errorCode, end, batches: reader.block() });
     });
   });
   return fetched;

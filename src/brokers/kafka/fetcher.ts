@@ -163,7 +163,8 @@ export class Fetcher {
     const isAll = errand === 'fetch' && partitions.length === this.of(node).length;
     const fetched = await fetch(link, reads, this.limits(isAll));
     let hasFailed = false;
-    for (const { topic, partition: id, errorCode, batches } of fetched) {
+    const served = new Set<Partition>();
+    for (const { topic, partition: id, errorCode, end, batches } of fetched) {
       const partition = partitions.find((one) => one.id === id && one.topic === topic);
       if (!partition || partition.isRevoked) continue;
       const from = positions.get(partition) ?? 0;
@@ -172,12 +173,14 @@ export class Fetcher {
         hasFailed = true;
         if (hasMoved(errorCode)) this.cluster.forget(topic);
         else partition.restsUntil = performance.now() + REST_MS;
-      } else if (batches.length > 0) {
-        await this.take(partition, from, batches);
       } else {
-        partition.isBehind = false;
+        if (batches.length > 0) served.add(partition);
+        await this.take(partition, from, batches);
+        partition.isBehind = partition.position < end;
       }
     }
+    // A broker serves in our order until an answer is full, and who was not served may come first now.
+    if (served.size > 0) this.partitions = this.partitions.toSorted((a, b) => +served.has(a) - +served.has(b));
     if (hasFailed) await wait(BACKOFF.initialMs);
   }
 

@@ -33,7 +33,7 @@ export class Partition {
   /** Nothing is to be read before, on the clock of `performance.now()`. */
   restsUntil = 0;
   isRevoked = false;
-  /** Whether the broker may have more than it gave us. */
+  /** Whether the broker has more than it gave us. */
   isBehind = true;
   /** Grows with everything that a commit would tell. */
   version = 0;
@@ -73,7 +73,6 @@ export class Partition {
   /** Takes what a read from `from` brought. */
   take(from: number, { records, nextOffset }: Decoded): void {
     if (this.isRevoked || from !== this.position) return;
-    this.isBehind = nextOffset > from;
     for (const record of records) {
       const known = this.before?.open.get(record.offset);
       if (this.before && record.offset < this.before.until && !known) continue;
