@@ -13,7 +13,10 @@ export function varintSize(value: number): number {
 
 /** Writes a zigzag varint; gives the place behind it. */
 export function writeVarint(bytes: Buffer, value: number, at: number): number {
-  let rest = value >= 0 ? value * 2 : -value * 2 - 1;
+  return writeUvarint(bytes, value >= 0 ? value * 2 : -value * 2 - 1, at);
+}
+
+function writeUvarint(bytes: Buffer, rest: number, at: number): number {
   while (rest >= 128) {
     bytes[at++] = (rest % 128) | 128;
     rest = Math.floor(rest / 128);
@@ -55,6 +58,11 @@ export class Reader {
   }
 
   varint(): number {
+    const value = this.uvarint();
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
+  uvarint(): number {
     let value = 0;
     let factor = 1;
     for (;;) {
@@ -64,7 +72,7 @@ export class Reader {
       if (byte < 128) break;
       factor *= 128;
     }
-    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+    return value;
   }
 
   /** A view, not a copy. */
@@ -87,6 +95,24 @@ export class Reader {
 
   list<T>(read: () => T): T[] {
     return Array.from({ length: Math.max(0, this.int32()) }, read);
+  }
+
+  /** Text of the newer requests, null for none. */
+  compactText(): string | null {
+    const length = this.uvarint() - 1;
+    return length < 0 ? null : this.slice(length).toString('utf8');
+  }
+
+  compactList<T>(read: () => T): T[] {
+    return Array.from({ length: Math.max(0, this.uvarint() - 1) }, read);
+  }
+
+  /** What newer brokers add to an answer. */
+  skipTags(): void {
+    for (let left = this.uvarint(); left > 0; left--) {
+      this.uvarint();
+      this.slice(this.uvarint());
+    }
   }
 
   private move(length: number): number {
@@ -124,6 +150,22 @@ export class Writer {
   varint(value: number): this {
     this.at = writeVarint(this.room(10), value, this.at);
     return this;
+  }
+
+  uvarint(value: number): this {
+    this.at = writeUvarint(this.room(10), value, this.at);
+    return this;
+  }
+
+  /** Text of the newer requests. */
+  compactText(value: string): this {
+    const bytes = Buffer.from(value);
+    return this.uvarint(bytes.length + 1).append(bytes);
+  }
+
+  /** Newer requests have room for additions everywhere. */
+  noTags(): this {
+    return this.uvarint(0);
   }
 
   text(value: string | null): this {

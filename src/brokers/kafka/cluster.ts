@@ -3,6 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../../core/errors.ts';
 import { check, Link, type LinkOptions } from './link.ts';
+import { askForTopics, type Metadata } from './metadata-request.ts';
 import type { Address } from './settings.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -12,13 +13,10 @@ export type Purpose = 'ask' | 'produce' | 'fetch' | 'catch-up' | 'group';
 /** The leader of each partition, by number; -1 while there is none. */
 export type Layout = readonly number[];
 
-interface Metadata {
-  readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
-  readonly topicMetadata: readonly {
-    readonly topicErrorCode: number;
-    readonly topic: string;
-    readonly partitionMetadata: readonly { readonly partitionId: number; readonly leader: number }[];
-  }[];
+/** What is known of a topic. */
+interface Known {
+  readonly layout: Layout;
+  readonly topicId: string | undefined;
 }
 
 /** Topics that the next request asks for. */
@@ -49,7 +47,7 @@ export class Cluster {
   private readonly teller: Teller;
   private readonly addresses = new Map<number, Address>();
   private readonly links = new Map<string, Promise<Link>>();
-  private readonly layouts = new Map<string, { readonly layout: Layout; readonly at: number }>();
+  private readonly layouts = new Map<string, Known & { readonly at: number }>();
   private readonly asking = new Map<string, Promise<Layout>>();
   private readonly creating: Asking = { topics: new Set(), answer: undefined };
   private readonly looking: Asking = { topics: new Set(), answer: undefined };
@@ -86,6 +84,17 @@ export class Cluster {
   /** Who leads the partitions, as far as it is known without asking. */
   known(topic: string): Layout | undefined {
     return this.layouts.get(topic)?.layout;
+  }
+
+  /** Whether the topic is another one now than that of the id, which was made anew under its name. */
+  isAnew(topic: string, topicId: string | undefined): boolean {
+    const now = this.idOf(topic);
+    return now !== undefined && topicId !== undefined && now !== topicId;
+  }
+
+  /** The id of the topic that has this name now, as far as it is known without asking. */
+  idOf(topic: string): string | undefined {
+    return this.layouts.get(topic)?.topicId;
   }
 
   /** Who leads the partitions, not older than `maxAgeMs`. Asks for the topic to be created. Rejects when there is none. */
@@ -153,7 +162,7 @@ export class Cluster {
   private async waitForTopic(topic: string): Promise<Layout> {
     const began = performance.now();
     for (let stepMs = CREATION_STEP_MS; ; stepMs = Math.min(stepMs * 2, MAX_CREATION_STEP_MS)) {
-      const { error, layout } = await this.askFor(topic, true);
+      const { error, layout, topicId } = await this.askFor(topic, true);
       const took = performance.now() - began;
       if (error === UNKNOWN_TOPIC && took > UNKNOWN_MS) {
         throw new Error(`topic ${topic} does not exist, and the brokers do not create it`);
@@ -162,7 +171,7 @@ export class Cluster {
         error === UNKNOWN_TOPIC || error === LEADER_NOT_AVAILABLE || (error === 0 && layout.length === 0);
       if (!isComing || took > CREATION_MS) {
         check(error);
-        this.layouts.set(topic, { layout, at: performance.now() });
+        this.layouts.set(topic, { layout, topicId, at: performance.now() });
         return layout;
       }
       await wait(stepMs);
@@ -170,7 +179,7 @@ export class Cluster {
   }
 
   /** What is asked for in one turn goes in one request. */
-  private async askFor(topic: string, create: boolean): Promise<{ error: number; layout: Layout }> {
+  private async askFor(topic: string, create: boolean): Promise<Known & { error: number }> {
     const asking = create ? this.creating : this.looking;
     asking.topics.add(topic);
     asking.answer ??= Promise.resolve().then(() => {
@@ -183,12 +192,11 @@ export class Cluster {
     const found = topicMetadata.find((one) => one.topic === topic);
     const layout = Array<number>(found?.partitionMetadata.length ?? 0).fill(-1);
     for (const { partitionId, leader } of found?.partitionMetadata ?? []) layout[partitionId] = leader;
-    return { error: found?.topicErrorCode ?? UNKNOWN_TOPIC, layout };
+    return { error: found?.topicErrorCode ?? UNKNOWN_TOPIC, layout, topicId: found?.topicId };
   }
 
-  private async askForAll(topics: readonly string[], allowAutoTopicCreation: boolean): Promise<Metadata> {
-    const link = await this.any();
-    const metadata = await link.askEach<Metadata>('Metadata', { topics, allowAutoTopicCreation });
+  private async askForAll(topics: readonly string[], create: boolean): Promise<Metadata> {
+    const metadata = await askForTopics(await this.any(), topics, create);
     this.addresses.clear();
     for (const { nodeId, host, port } of metadata.brokers) this.addresses.set(nodeId, { host, port });
     return metadata;

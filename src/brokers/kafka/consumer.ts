@@ -64,7 +64,11 @@ export class Consumer {
     this.cluster = cluster;
     this.membership = membership;
     this.teller = teller;
-    const reading = { minBytes: settings.consumerFetchMin, partitionBytes: settings.consumerFetchDefault };
+    const reading = {
+      minBytes: settings.consumerFetchMin,
+      partitionBytes: settings.consumerFetchDefault,
+      onAnew: (partition: Partition, offset: number) => this.replace(partition, offset),
+    };
     this.fetcher = new Fetcher(cluster, reading, teller);
     this.committer = new Committer(membership, teller, () => this.partitions);
     this.watching = setInterval(() => void this.watch(), settings.clientConnectionTopicMetadataRefreshInterval);
@@ -266,9 +270,21 @@ export class Consumer {
     this.fetcher.read(this.partitions);
   }
 
+  /** What is in hand of a partition has gone with its topic; its offsets are those of other messages now. */
+  private replace(old: Partition, offset: number): void {
+    const topic = this.entries.get(old.topic)?.topic;
+    if (!topic || !this.partitions.includes(old)) return;
+    topic.revoke(old);
+    const anew = new Partition(old.topic, old.id, offset, undefined, this.optionsFor(topic));
+    this.partitions = this.partitions.map((one) => (one === old ? anew : one));
+    this.fetcher.read(this.partitions);
+    anew.changed();
+  }
+
   private optionsFor(topic: Topic): PartitionOptions {
     const { ordering, maxInFlight, channelBufferSize } = this.settings;
     return {
+      topicId: this.cluster.idOf(topic.name),
       ordering: maxInFlight === 1 ? 'partition' : ordering,
       readAhead: channelBufferSize,
       together: () => (maxInFlight === 1 ? 1 : topic.together),

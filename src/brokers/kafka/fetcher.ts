@@ -17,6 +17,8 @@ export interface FetcherOptions {
   readonly minBytes: number;
   /** Bytes of one partition in one read, about. */
   readonly partitionBytes: number;
+  /** A partition has other messages now than those that were read, from `offset` on. */
+  readonly onAnew: (partition: Partition, offset: number) => void;
 }
 
 /** Two requests to a broker at a time, on connections of their own: it answers one after the other. */
@@ -157,6 +159,9 @@ export class Fetcher {
   }
 
   private async ask(node: number, errand: Errand, partitions: readonly Partition[]): Promise<void> {
+    const anew = partitions.filter((one) => this.isAnew(one));
+    for (const partition of anew) await this.reset(partition, partition.position);
+    if (anew.length > 0) return;
     const link = await this.cluster.node(node, errand);
     const positions = new Map(partitions.map((one) => [one, one.position]));
     const reads = partitions.map(({ topic, id, position: offset }) => ({ topic, partition: id, offset }));
@@ -168,11 +173,9 @@ export class Fetcher {
       const partition = partitions.find((one) => one.id === id && one.topic === topic);
       if (!partition || partition.isRevoked) continue;
       const from = positions.get(partition) ?? 0;
-      if (errorCode === OUT_OF_RANGE) await this.reset(partition, from);
-      else if (errorCode !== 0) {
+      if (errorCode !== 0) {
         hasFailed = true;
-        if (hasMoved(errorCode)) this.cluster.forget(topic);
-        else partition.restsUntil = performance.now() + REST_MS;
+        await this.refused(partition, from, errorCode);
       } else {
         if (batches.length > 0) served.add(partition);
         await this.take(partition, from, batches);
@@ -182,6 +185,12 @@ export class Fetcher {
     // A broker serves in our order until an answer is full, and who was not served may come first now.
     if (served.size > 0) this.partitions = this.partitions.toSorted((a, b) => +served.has(a) - +served.has(b));
     if (hasFailed) await wait(BACKOFF.initialMs);
+  }
+
+  private async refused(partition: Partition, from: number, errorCode: number): Promise<void> {
+    if (errorCode === OUT_OF_RANGE) await this.reset(partition, from);
+    else if (hasMoved(errorCode)) this.cluster.forget(partition.topic);
+    else partition.restsUntil = performance.now() + REST_MS;
   }
 
   /** `isAll`: of all that the broker leads. */
@@ -201,14 +210,22 @@ export class Fetcher {
     }
   }
 
+  private isAnew({ topic, topicId }: Partition): boolean {
+    return this.cluster.isAnew(topic, topicId);
+  }
+
   /**
    * What was to be read is not there: the topic has let go of it, or was made anew. Begins with what is there then, so
    * that nothing new is passed over.
    */
-  private async reset({ topic, id }: Partition, from: number): Promise<void> {
+  private async reset(partition: Partition, from: number): Promise<void> {
+    const { topic, id } = partition;
+    this.cluster.forget(topic);
     const to = (await this.cluster.offsets(topic, 'earliest'))[id] ?? 0;
-    if (to === from) return;
+    const isAnew = to < from || this.isAnew(partition);
+    if ((to === from && !isAnew) || partition.isRevoked) return;
     this.teller.note(`partition ${id} of topic ${topic} has no offset ${from} any more, going on at ${to}`);
-    this.partitions.find((one) => one.id === id && one.topic === topic)?.jump(from, to);
+    if (isAnew) this.options.onAnew(partition, to);
+    else partition.jump(from, to);
   }
 }

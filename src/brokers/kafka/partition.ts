@@ -8,6 +8,8 @@ import { writeNote, type Note, type Unsettled } from './note.ts';
 import type { Decoded, InboundRecord } from './record-batch.ts';
 
 export interface PartitionOptions extends LaneOptions {
+  /** Of the topic, where the brokers tell it. */
+  readonly topicId: string | undefined;
   /** Messages to read ahead. */
   readonly readAhead: number;
   /** Something was settled. */
@@ -27,6 +29,7 @@ const BEHIND_WAITING = 16;
 
 export class Partition {
   readonly topic: string;
+  readonly topicId: string | undefined;
   readonly id: number;
   /** The next offset to read. */
   position: number;
@@ -51,6 +54,7 @@ export class Partition {
 
   constructor(topic: string, id: number, offset: number, note: Note | undefined, options: PartitionOptions) {
     this.topic = topic;
+    this.topicId = options.topicId;
     this.id = id;
     this.position = offset;
     this.before = note;
@@ -96,7 +100,8 @@ export class Partition {
     this.changed();
   }
 
-  private changed(): void {
+  /** A commit would tell something new. */
+  changed(): void {
     this.version++;
     this.options.onChange();
     if (!this.isFull || !this.hasRoom) return;

@@ -11,6 +11,7 @@ async function filled(t: ExecutionContext, keys: readonly string[], together = 1
   const ready: Lane[] = [];
   const ignore = (): void => undefined;
   const partition = new Partition('topic', 0, 0, undefined, {
+    topicId: undefined,
     ordering: 'key',
     readAhead: 1000,
     together: () => together,
