@@ -152,8 +152,9 @@ export interface Decoded {
 }
 
 /**
- * The records of batches one behind the other, from `from` on; the last batch may be cut off. Rejects when bytes are
- * damaged, compressed by a codec that `codecs` does not have, or of the format that ended with Kafka 0.11.
+ * The records of batches one behind the other, from `from` on; the last batch may be cut off. Ends before a batch that
+ * cannot be read: its bytes are damaged, compressed by a codec that `codecs` does not have, or of the format that ended
+ * with Kafka 0.11. Rejects when it is the first.
  */
 export async function decodeBatches(bytes: Buffer, from: number, codecs: (id: number) => Codec): Promise<Decoded> {
   const records: InboundRecord[] = [];
@@ -163,36 +164,39 @@ export async function decodeBatches(bytes: Buffer, from: number, codecs: (id: nu
     const batch = bytes.subarray(at, at + length);
     if (batch.length < length) break;
     at += length;
-    if (batch.readInt8(16) !== 2) throw new Error('the topic holds messages in the format that ended with Kafka 0.11');
-    const end = Number(batch.readBigInt64BE(0)) + batch.readInt32BE(23) + 1;
-    if (end <= nextOffset) continue;
-    nextOffset = end;
-    if (batch.readUInt32BE(CRC_AT) !== crc32c(batch, ATTRIBUTES_AT))
-      throw new Error('the check sum of a batch is wrong');
-    if ((batch.readInt16BE(ATTRIBUTES_AT) & CONTROL) === 0) await decodeRecords(batch, from, codecs, records);
+    try {
+      if (batch.readInt8(16) !== 2)
+        throw new Error('the topic holds messages in the format that ended with Kafka 0.11');
+      const end = Number(batch.readBigInt64BE(0)) + batch.readInt32BE(23) + 1;
+      if (end <= nextOffset) continue;
+      for (const record of await decodeBatch(batch, codecs)) if (record.offset >= from) records.push(record);
+      nextOffset = end;
+    } catch (error) {
+      if (nextOffset > from) break;
+      throw error;
+    }
   }
   return { records, nextOffset };
 }
 
-async function decodeRecords(
-  batch: Buffer,
-  from: number,
-  codecs: (id: number) => Codec,
-  records: InboundRecord[],
-): Promise<void> {
+/** The records of one batch; none of one that is about a transaction. */
+async function decodeBatch(batch: Buffer, codecs: (id: number) => Codec): Promise<InboundRecord[]> {
+  if (batch.readUInt32BE(CRC_AT) !== crc32c(batch, ATTRIBUTES_AT)) throw new Error('the check sum of a batch is wrong');
   const attributes = batch.readInt16BE(ATTRIBUTES_AT);
+  if ((attributes & CONTROL) !== 0) return [];
   const base = Number(batch.readBigInt64BE(0));
   const [first, latest] = [Number(batch.readBigInt64BE(27)), Number(batch.readBigInt64BE(35))];
   const codec = attributes & CODEC_MASK;
   const body = batch.subarray(HEAD);
   const reader = new Reader(codec === 0 ? body : await codecs(codec).decompress(body));
+  const records: InboundRecord[] = [];
   for (let left = batch.readInt32BE(57); left > 0; left--) {
     const length = reader.varint();
     const end = reader.at + length;
     reader.at++;
     const timestamp = first + reader.varint();
     const offset = base + reader.varint();
-    const record = new InboundRecord(offset, attributes & LOG_APPEND_TIME ? latest : timestamp, reader, end);
-    if (offset >= from) records.push(record);
+    records.push(new InboundRecord(offset, attributes & LOG_APPEND_TIME ? latest : timestamp, reader, end));
   }
+  return records;
 }

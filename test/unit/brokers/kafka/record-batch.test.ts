@@ -43,6 +43,16 @@ test('a damaged batch is an error', async (t) => {
   await t.throwsAsync(decodeBatches(batch, 0, codecOf), { message: 'the check sum of a batch is wrong' });
 });
 
+test('what is before a damaged batch is read', async (t) => {
+  const batch = await encodeBatch([record('a')], NOBODY, 0, undefined);
+  const damaged = Buffer.from(batch);
+  damaged.writeBigInt64BE(1n, 0);
+  damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1;
+  const { records, nextOffset } = await decodeBatches(Buffer.concat([batch, damaged]), 0, codecOf);
+  t.deepEqual(records.map(({ value }) => String(value)), ['a']); // prettier-ignore
+  t.is(nextOffset, 1);
+});
+
 test('headers keep their names, those of a delivery and excluded ones are left out', (t) => {
   const metadata = { a: '1', __offset: '7', secret: 's', empty: '', ключ: 'значение' };
   const read: Record<string, string> = {};
