@@ -34,3 +34,26 @@ test('a message larger than a read is not held up by a partition that always has
   const place = await before(t, 'large', 6000);
   t.true(place < 500, `behind ${place} others`);
 });
+
+test('the end of a transaction is committed though no message comes after it', async (t) => {
+  await server.createTopic('transactions', 1);
+  const admin = server.client().admin();
+  await admin.connect();
+  t.teardown(() => admin.disconnect());
+  const isCommitted = async (offset: string): Promise<boolean> => {
+    const [topic] = await admin.fetchOffsets({ groupId: 'transactions', topics: ['transactions'] });
+    return topic?.partitions[0]?.offset === offset;
+  };
+  const { broker } = await openSite(t, { brokers: server.address }, 'transactions');
+  const recorder = new Recorder();
+  await subscribe(broker, 'transactions', recorder);
+  const producer = server.client().producer({ transactionalId: 'tx', idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  t.teardown(() => producer.disconnect());
+  const transaction = await producer.transaction();
+  await transaction.send({ topic: 'transactions', messages: [{ value: 'a' }] });
+  await until(() => isCommitted('1'), 'it is handled');
+  await transaction.commit();
+  await until(() => isCommitted('2'), 'its end is committed', 10_000);
+  t.deepEqual(recorder.texts, ['a']);
+});

@@ -83,6 +83,7 @@ export class Partition {
       this.hold(record, known);
     }
     this.goOn(nextOffset);
+    if (records.length === 0 && nextOffset > from) this.changed();
   }
 
   /** Goes on further behind, because what is before it is gone. */
