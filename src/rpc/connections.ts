@@ -20,11 +20,16 @@ export interface KeepAlive {
   readonly idlePings: number;
 }
 
+/** Streams that a client may give up, together and all the time. Past that its connection ends. */
+export interface Resets {
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
 const AS_IN_DAPR: KeepAlive = { intervalMs: 10_000, timeoutMs: 5_000, idlePings: 18 };
 /** All of them may be given up at once: a broker that hangs lets the deadlines of many publishes pass together. */
 const MAX_STREAMS = 4096;
-/** Streams that a client may give up a second, all the time. Past that its connection ends. */
-const RESETS_PER_SECOND = 1000;
+const RESETS: Resets = { burst: MAX_STREAMS, perSecond: 1000 };
 /** Node ends a connection for resets with INTERNAL_ERROR: that is left to what it does not show as a stream. */
 const MAX_HIDDEN_RESETS = 4 * MAX_STREAMS;
 const MAX_CONNECTIONS = 10_000;
@@ -42,6 +47,7 @@ export interface ConnectionsOptions {
   /** Of all connections that take from the same memory. */
   readonly load: Load;
   readonly keepAlive?: KeepAlive;
+  readonly resets?: Resets;
   /** Past that the one that has been open the longest, of those without a call, ends. */
   readonly maxConnections?: number;
 }
@@ -51,13 +57,16 @@ export class Connections {
   private readonly load: Load;
   private readonly maxConnections: number;
   private readonly keepAlive: KeepAlive;
+  private readonly resets: Resets;
   private readonly open = new Map<ServerHttp2Session, Socket>();
 
   constructor(onStream: OnStream, options: ConnectionsOptions) {
-    const { maxHeaderBytes, load, keepAlive = AS_IN_DAPR, maxConnections = MAX_CONNECTIONS } = options;
+    const { maxHeaderBytes, load, keepAlive = AS_IN_DAPR, resets = RESETS } = options;
+    const { maxConnections = MAX_CONNECTIONS } = options;
     this.maxConnections = maxConnections;
     this.load = load;
     this.keepAlive = keepAlive;
+    this.resets = resets;
     this.server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       maxHeaderListPairs: MAX_HEADER_PAIRS,
@@ -102,7 +111,7 @@ export class Connections {
 
   private keep(session: ServerHttp2Session, socket: Socket, onStream: OnStream): void {
     const { intervalMs, timeoutMs, idlePings: most } = this.keepAlive;
-    const resets = new RateLimit(MAX_STREAMS, RESETS_PER_SECOND);
+    const resets = new RateLimit(this.resets.burst, this.resets.perSecond);
     let calls = 0;
     let idlePings = 0;
     makeRoom(this.open, this.maxConnections, (one) => !this.load.has(one));

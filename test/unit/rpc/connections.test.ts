@@ -1,7 +1,13 @@
-import { connect, type ClientHttp2Session, type ClientHttp2Stream, type ServerHttp2Stream } from 'node:http2';
+import {
+  connect,
+  constants,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { createServer as createTcpServer, connect as connectTcp, type AddressInfo, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { Connections, type KeepAlive } from '../../../src/rpc/connections.ts';
+import { Connections, type ConnectionsOptions, type KeepAlive } from '../../../src/rpc/connections.ts';
 import { Load } from '../../../src/rpc/load.ts';
 import { until } from '../../_support/until.ts';
 
@@ -9,13 +15,13 @@ const LOAD_BYTES = 1 << 20;
 const NEVER_MS = 600_000;
 const QUICK: KeepAlive = { intervalMs: 100, timeoutMs: NEVER_MS, idlePings: 3 };
 
-async function serve(t: ExecutionContext, keepAlive: KeepAlive, maxConnections = 100) {
+async function serve(t: ExecutionContext, keepAlive: KeepAlive, more: Partial<ConnectionsOptions> = {}) {
   const calls: ServerHttp2Stream[] = [];
   const connections = new Connections((stream) => void calls.push(stream.resume()), {
     maxHeaderBytes: 8192,
     load: new Load(LOAD_BYTES),
     keepAlive,
-    maxConnections,
+    ...more,
   });
   const port = await connections.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => {
@@ -52,7 +58,7 @@ test('a connection on which nothing is called is closed, one with a call is not'
 });
 
 test('where there are too many connections, the oldest without a call ends', async (t) => {
-  const { port, calls } = await serve(t, { ...QUICK, intervalMs: NEVER_MS }, 3);
+  const { port, calls } = await serve(t, { ...QUICK, intervalMs: NEVER_MS }, { maxConnections: 3 });
   const opened = async (): Promise<ClientHttp2Session> => {
     const one = session(t, port);
     await until(() => one.remoteSettings.maxConcurrentStreams !== undefined && !one.connecting, 'it is open');
@@ -67,6 +73,21 @@ test('where there are too many connections, the oldest without a call ends', asy
     [busy, newer, newest].map(({ destroyed }) => destroyed),
     [false, false, false],
   );
+});
+
+test('a client that goes on giving up its calls at once loses its connection', async (t) => {
+  const { port, calls } = await serve(t, { ...QUICK, intervalMs: NEVER_MS }, { resets: { burst: 50, perSecond: 1 } });
+  const client = session(t, port);
+  const goaways: number[] = [];
+  client.on('goaway', (code) => goaways.push(code));
+  await until(() => {
+    if (!client.destroyed) ask(client).close(constants.NGHTTP2_CANCEL);
+    return client.destroyed;
+  }, 'its connection ends');
+  t.deepEqual(goaways, [constants.NGHTTP2_ENHANCE_YOUR_CALM]);
+  t.true(calls.length > 50);
+  ask(session(t, port));
+  await until(() => calls.at(-1)?.session?.destroyed === false, 'another is served');
 });
 
 test('a client that answers no ping is given up with its calls', async (t) => {

@@ -167,19 +167,6 @@ test('the connection with the most calls ends where all of them are too many', a
   t.false(other.session.destroyed);
 });
 
-test('a client that goes on giving up its calls at once loses its connection', async (t) => {
-  const stage = await serve(t);
-  const { session, goaways } = clientOf(t, stage);
-  await until(() => {
-    for (let i = 0; i < 100 && !session.destroyed; i++) {
-      begin(session, 'PublishEvent', Buffer.alloc(0)).stream.close(constants.NGHTTP2_CANCEL);
-    }
-    return session.destroyed;
-  }, 'its connection ends');
-  t.deepEqual(goaways, [constants.NGHTTP2_ENHANCE_YOUR_CALM]);
-  t.is(await statusOf(clientOf(t, stage).session, message('t')), '0');
-});
-
 test('the stream of a call that is answered closes, though its client has not ended it', async (t) => {
   const { session } = clientOf(t, await serve(t));
   for (const [method, bytes, status] of [
