@@ -8,13 +8,8 @@ import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Tracer } from './core/tracer.ts';
-import {
-  apiName,
-  createGateway,
-  createPublicGateway,
-  type GatewayOptions,
-  type ServedRequest,
-} from './http/gateway.ts';
+import { createGateway, createPublicGateway, type GatewayOptions, type ServedRequest } from './http/gateway.ts';
+import { apiName } from './http/route-names.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';

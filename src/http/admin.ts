@@ -5,10 +5,11 @@ import Koa from 'koa';
 import { SidecarError } from '../core/errors.ts';
 import { keepUntilRead, unreadable, withBody } from './body.ts';
 import { bodyOf } from './error-body.ts';
-import { permitted, type GatewayOptions } from './gateway.ts';
+import type { GatewayOptions } from './gateway.ts';
 import { metadataBody } from './metadata-body.ts';
 import { routeOf, splitTarget, type Route } from './path.ts';
 import { contextOf } from './request-context.ts';
+import { permitted } from './route-names.ts';
 
 /** Koa's handler for all that is neither publishing nor health. */
 export function createAdmin(options: GatewayOptions): RequestListener {

@@ -15,10 +15,11 @@ import { hasToken, type CallContext } from '../rpc/bind.ts';
 import { allowOrigin } from './cors.ts';
 import { bodyOf, bulkBodyOf, bulkHeadersOf } from './error-body.ts';
 import { invokeApp } from './invoke.ts';
-import { BadEscape, clean, routeOf, splitTarget, type Route } from './path.ts';
+import { BadEscape, clean, NO_ROUTE, routeOf, splitTarget, type Route } from './path.ts';
 import { publishBulk, publishEvent, type PublishPort } from './publish.ts';
 import { answerHeaders, contextOf, header } from './request-context.ts';
 import { traced } from './request-span.ts';
+import { permitted } from './route-names.ts';
 
 export interface GatewayOptions extends PublishPort {
   readonly invoke: Invoke;
@@ -49,7 +50,7 @@ export function createGateway(options: GatewayOptions): RequestListener {
   return function handle(request, response) {
     const { path, query } = splitTarget(request.url ?? '/');
     const method = request.method ?? 'GET';
-    let route = NOTHING;
+    let route = NO_ROUTE;
     if (options.onRequest) tellOf(request, response, options.onRequest, () => ({ method, path: clean(path), route }));
     if (allowOrigin(options.allowedOrigins, request, response)) return;
     try {
@@ -124,7 +125,7 @@ export function createPublicGateway(options: GatewayOptions): RequestListener {
   const admin = lazyAdmin(options);
   return function handle(request, response) {
     const { path, query } = splitTarget(request.url ?? '/');
-    const route = request.method === 'GET' ? routeOf('GET', path) : NOTHING;
+    const route = request.method === 'GET' ? routeOf('GET', path) : NO_ROUTE;
     if (route.kind === 'none') answer(response, 404, '404 page not found\n', TEXT);
     else if (isOpen(route)) health(options, route, query, response);
     else admin(request, response);
@@ -132,43 +133,6 @@ export function createPublicGateway(options: GatewayOptions): RequestListener {
 }
 
 const TEXT = 'text/plain; charset=utf-8';
-const NOTHING: Route = { kind: 'none' };
-
-/** A route that may not be called is none. Health may always be asked for. */
-export function permitted(access: ApiAccess, route: Route, path: string): Route {
-  const endpoint = ENDPOINTS[route.kind];
-  if (endpoint === undefined) return route;
-  const inUrl = route.kind === 'invoke' ? 'v1.0' : (clean(path).split('/')[1] as string);
-  const version = inUrl === 'v1.0-alpha1' ? 'v1alpha1' : 'v1';
-  const name = endpoint.split('/')[0] as string;
-  return access.allows('http', { name, version, url: `${inUrl}/${endpoint}` }) ? route : NOTHING;
-}
-
-/** What rules name is the route and not what a caller wrote to get there. */
-const ENDPOINTS: Readonly<Partial<Record<Route['kind'], string>>> = {
-  publish: 'publish/{pubsubname}/*',
-  'bulk-publish': 'publish/bulk/{pubsubname}/*',
-  metadata: 'metadata',
-  'set-metadata': 'metadata/{key}',
-  shutdown: 'shutdown',
-  invoke: 'invoke/*',
-};
-
-/** What a route is called where its URL is not to be shown. */
-export const apiName = (route: Route): string =>
-  route.kind === 'invoke' ? `${API_NAMES.invoke}/${route.id}` : API_NAMES[route.kind];
-
-const API_NAMES: Readonly<Record<Route['kind'], string>> = {
-  publish: 'PublishEvent',
-  'bulk-publish': 'BulkPublishEvent',
-  metadata: 'GetMetadata',
-  'set-metadata': 'SetMetadata',
-  shutdown: 'Shutdown',
-  healthz: 'Healthz',
-  outbound: 'HealthzOutbound',
-  invoke: 'InvokeService',
-  none: 'Unknown',
-};
 
 /** Koa's part, loaded with the first request for it. */
 function lazyAdmin(options: GatewayOptions): RequestListener {

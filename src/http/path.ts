@@ -6,6 +6,8 @@ export type Route =
   | { readonly kind: 'set-metadata'; readonly key: string }
   | { readonly kind: 'invoke'; readonly id: string; readonly method: string };
 
+export const NO_ROUTE: Route = { kind: 'none' };
+
 /** A path parameter that is no valid escape sequence. */
 export class BadEscape extends Error {}
 
@@ -27,7 +29,7 @@ export function routeOf(method: string, path: string): Route {
   if (method === 'POST' && cleaned === '/v1.0/shutdown') return { kind: 'shutdown' };
   if (method === 'PUT') {
     const key = /^\/v1\.0\/metadata\/([^/]+)$/s.exec(cleaned);
-    return key ? { kind: 'set-metadata', key: decode('key', key[1] as string) } : { kind: 'none' };
+    return key ? { kind: 'set-metadata', key: decode('key', key[1] as string) } : NO_ROUTE;
   }
   return { kind: (method === 'GET' && READS.get(cleaned)) || 'none' };
 }
