@@ -14,7 +14,6 @@ import { startHttpServer, type HttpServer } from './http/server.ts';
 import type { PortChoice } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
 import { budgetBytes, MemoryBudget } from './lib/memory-budget.ts';
-import { register, type Instance, type Registration } from './lib/registry.ts';
 import type { Readiness } from './lib/readiness.ts';
 import { metricsHandler, type Metrics } from './observe/metrics.ts';
 import type { DaprApi } from './rpc/dapr.ts';
@@ -217,36 +216,4 @@ function logRequest(request: ServedRequest, { apiLogging }: Configuration, logCa
   if (isHealth && apiLogging.omitHealthChecks) return;
   const called = apiLogging.obfuscateUrls ? apiName(route) : `${method} ${path}`;
   logCall('HTTP API Called', { method: called, useragent, duration, code, size });
-}
-
-/** So that `dapr list` and `dapr publish` find this process. A home that cannot be written costs only that. */
-export function announce(options: DaprdOptions, servers: Servers, version: string, log: Log): Registration | undefined {
-  try {
-    return register(options.environment.home, instanceOf(options, servers, version));
-  } catch (error) {
-    log.warn(`this sidecar will not be listed: ${messageOf(error)}`);
-    return undefined;
-  }
-}
-
-/** What the commands are told of this process. */
-function instanceOf(options: DaprdOptions, servers: Servers, version: string): Instance {
-  const { httpPort, grpcPort, metricsPort } = servers;
-  return {
-    appId: options.appId,
-    pid: process.pid,
-    startedAt: new Date().toISOString(),
-    httpHost: options.listenAddresses[0] ?? '127.0.0.1',
-    httpPort,
-    grpcPort,
-    metricsPort,
-    ...(options.unixDomainSocket && { socketDirectory: options.unixDomainSocket }),
-    appPort: options.appPort,
-    appProtocol: options.appProtocol,
-    resourcesPaths: options.resourcesPaths,
-    version,
-    cliPid: process.connected ? process.ppid : 0,
-    appPid: 0,
-    command: '',
-  };
 }

@@ -4,6 +4,7 @@
  */
 
 import { flushCompileCache } from 'node:module';
+import { announce } from './announce.ts';
 import { App, describeApp } from './app.ts';
 import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
@@ -31,7 +32,7 @@ import { reloadOnChange, type Reloaded } from './reload.ts';
 import { createDapr } from './rpc/dapr.ts';
 import { metadataOf } from './rpc/metadata.ts';
 import { Streams } from './rpc/subscribe.ts';
-import { announce, startServers, type Servers } from './servers.ts';
+import { startServers, type Servers } from './servers.ts';
 
 /** How a stop was asked for. Only a signal waits for the block period. */
 export type StopCause = 'signal' | 'api' | 'reload' | 'cli-gone';
