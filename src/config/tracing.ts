@@ -3,6 +3,7 @@
 import type { Fields } from '../lib/fields.ts';
 import { parseDuration } from '../lib/duration.ts';
 import type { Log } from '../lib/log.ts';
+import { withoutSecrets } from '../lib/without-secrets.ts';
 import type { Environment } from './environment.ts';
 
 export interface TracingSettings {
@@ -97,10 +98,11 @@ function otlpOf(otel: Fields, log: Log): OtlpSettings | undefined {
 
 /** `host:port` or a URL, with the path of OTLP over HTTP where it is not the exact one. Throws when it is neither. */
 function urlOf(endpoint: string, protocol: 'grpc' | 'http', isSecure: boolean, isExact: boolean): string {
-  const bare = endpoint.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+  const [, bare = '', query = ''] = /^(?:https?:\/\/)?([^?]*?)\/*(\?.*)?$/s.exec(endpoint) ?? [];
   const text = `${isSecure ? 'https' : 'http'}://${bare}`;
-  if (!URL.canParse(text)) throw new Error(`'${endpoint}' is no address of an Otel endpoint`);
-  return protocol === 'grpc' || isExact || text.endsWith('/v1/traces') ? text : `${text}/v1/traces`;
+  if (!URL.canParse(text)) throw new Error(`'${withoutSecrets(endpoint)}' is no address of an Otel endpoint`);
+  const isWhole = protocol === 'grpc' || isExact || text.endsWith('/v1/traces');
+  return `${text}${isWhole ? '' : '/v1/traces'}${query}`;
 }
 
 /** `name=value,name=value`, values percent-encoded. */

@@ -3,6 +3,7 @@
 import type { SpanContext } from '@opentelemetry/api';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import type { Log } from '../lib/log.ts';
+import { withoutSecrets } from '../lib/without-secrets.ts';
 import type { SpanRecord } from './tracing.ts';
 
 /** An OTLP collector. */
@@ -116,7 +117,8 @@ async function openOtlp({ url, protocol, headers, timeoutMs: timeoutMillis }: Ot
 }
 
 /** The exporter, and a line when it begins to fail and when it works again. */
-function telling(exporter: SpanExporter, where: string, log: Log): SpanExporter {
+function telling(exporter: SpanExporter, url: string, log: Log): SpanExporter {
+  const where = withoutSecrets(url);
   let isAway = false;
   return {
     export: (spans, done) =>

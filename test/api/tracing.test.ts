@@ -277,6 +277,17 @@ for (const [name, open] of [
   });
 }
 
+test('what the address of a collector says of a password or a token is not in the log', async (t) => {
+  const at = `me:s3cret@127.0.0.1:${await freePort()}`;
+  const otel = `otel: {endpointAddress: "http://${at}/a?token=s3cret", protocol: http, isSecure: false, timeout: 200}`;
+  const zipkin = `zipkin: {endpointAddress: "http://${at}/api/v2/spans?token=s3cret"}`;
+  const daprd = await sidecar(t, `samplingRate: "1"\n${otel}\n${zipkin}`);
+  await publishTraced(daprd, 'away');
+  await until(() => daprd.log().split('spans cannot be exported').length === 3, 'both are told');
+  t.regex(daprd.log(), /exported to http:\/\/\*\*\*@127\.0\.0\.1:\d+\/a\/v1\/traces\?\*\*\*: /);
+  t.false(daprd.log().includes('s3cret'));
+});
+
 test('exports go on when the collector is back', async (t) => {
   const first = await collectHttp(t, { port: await freePort() });
   const daprd = await sidecar(t, overHttp(first, ', timeout: 200'));

@@ -91,15 +91,16 @@ export class Avro {
   }
 
   private async ask(path: string): Promise<{ id?: unknown; schema?: unknown }> {
-    const { schemaRegistryURL: url, schemaRegistryAPIKey: key, schemaRegistryAPISecret: secret } = this.settings;
-    if (url === '') throw new Error('schemaRegistryURL is not set');
-    const credentials = Buffer.from(`${key}:${secret}`).toString('base64');
-    const headers = { accept: 'application/json', ...(key !== '' && { authorization: `Basic ${credentials}` }) };
+    const { schemaRegistryURL, schemaRegistryAPIKey: key, schemaRegistryAPISecret: secret } = this.settings;
+    if (schemaRegistryURL === '') throw new Error('schemaRegistryURL is not set');
     try {
-      const response = await fetch(url.replace(/\/+$/, '') + path, {
-        headers,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
+      const url = new URL(schemaRegistryURL.replace(/\/+$/, '') + path);
+      const given = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+      const login = key === '' ? given : `${key}:${secret}`;
+      url.username = url.password = ''; // fetch refuses an address with them, and says them in its error
+      const authorization = login !== ':' && { authorization: `Basic ${Buffer.from(login).toString('base64')}` };
+      const headers = { accept: 'application/json', ...authorization };
+      const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
       const body = await response.text();
       if (!response.ok || body.length > MAX_ANSWER) throw new Error(`status ${response.status}`);
       return JSON.parse(body) as { id?: unknown; schema?: unknown };

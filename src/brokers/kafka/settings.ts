@@ -11,6 +11,7 @@ import {
   type Setting,
   type Values,
 } from '../../lib/settings.ts';
+import { withoutSecrets } from '../../lib/without-secrets.ts';
 import { AWS, awsProblems } from './aws-settings.ts';
 
 const AUTH_TYPES = ['none', 'password', 'certificate', 'mtls', 'oidc', 'oidc_private_key_jwt', 'awsiam'] as const;
@@ -226,7 +227,8 @@ function readBrokers(list: string): Address[] {
   return parts.map((part) => {
     const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(part) ?? [];
     const host = bracketed ?? plain;
-    if (host === undefined || Number(port) > 65_535) throw new Error(`brokers wants host:port, not '${part}'`);
+    if (host === undefined || Number(port) > 65_535)
+      throw new Error(`brokers wants host:port, not '${withoutSecrets(part)}'`);
     return { host, port: Number(port) };
   });
 }

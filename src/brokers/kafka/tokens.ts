@@ -4,6 +4,7 @@ import { createSign, randomUUID } from 'node:crypto';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { messageOf } from '../../core/errors.ts';
+import { withoutSecrets } from '../../lib/without-secrets.ts';
 import { RENEWAL_MS } from './kafkajs.ts';
 
 export interface TokenSource {
@@ -37,13 +38,15 @@ export function readToken(source: TokenSource): () => Promise<string> {
   let asking: Promise<string> | undefined;
   const ask = async (): Promise<string> => {
     const { status, body } = await post(source, form(source)).catch((error: unknown) => {
-      throw new Error(`no token from ${source.endpoint}: ${messageOf(error)}`, { cause: error });
+      throw new Error(`no token from ${withoutSecrets(source.endpoint)}: ${messageOf(error)}`, { cause: error });
     });
     const answer = readJson(body);
     const value = answer['access_token'];
     if (status !== 200 || typeof value !== 'string') {
       const why = answer['error_description'] ?? answer['error'] ?? 'no access_token in the answer';
-      const error = new Error(`no token from ${source.endpoint}: status ${status}, ${JSON.stringify(why)}`);
+      const error = new Error(
+        `no token from ${withoutSecrets(source.endpoint)}: status ${status}, ${JSON.stringify(why)}`,
+      );
       throw Object.assign(error, { retriable: status >= 500 });
     }
     const seconds = Number(answer['expires_in'] ?? 0);

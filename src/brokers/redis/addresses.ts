@@ -1,3 +1,5 @@
+import { withoutSecrets } from '../../lib/without-secrets.ts';
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -16,6 +18,7 @@ export function parseAddresses(hosts: string, port: number, defaultPort: number)
 }
 
 function parseAddress(text: string, port: number, defaultPort: number): Address {
+  if (/[/@?]/.test(text)) throw new Error(`redisHost wants host or host:port, not '${withoutSecrets(text)}'`);
   const [, bracketed, plain, given] = /^(?:\[(.*)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
   if (given === undefined) return { host: text.replace(/^\[(.*)\]$/, '$1'), port: port || defaultPort };
   if (port !== 0 && Number(given) !== port) {

@@ -14,6 +14,7 @@ test('a collector is encrypted unless the file says otherwise, and has its path 
   const http = { protocol: 'http', isSecure: false };
   t.is(read(otel(http)).otlp?.url, 'http://host:4317/v1/traces');
   t.is(read(otel({ ...http, endpointAddress: 'http://host/v1/traces/' })).otlp?.url, 'http://host/v1/traces');
+  t.is(read(otel({ ...http, endpointAddress: 'h:1/a/?token=t' })).otlp?.url, 'http://h:1/a/v1/traces?token=t');
   t.deepEqual(read(otel({ headers: 'a=1, b=x%3Dy', timeout: '2s' })).otlp, {
     url: 'https://host:4317',
     protocol: 'grpc',
@@ -34,6 +35,8 @@ test('a protocol that is none is refused, a missing one is told', (t) => {
     message: 'invalid protocol carrier pigeon provided for Otel endpoint',
   });
   t.throws(() => read(otel({ endpointAddress: 'a b' })), { message: /no address of an Otel endpoint/ });
+  const secret = t.throws(() => read(otel({ endpointAddress: 'http://me:s3cret@a b?token=s3cret' })));
+  t.false(secret.message.includes('s3cret'));
   t.is(read(otel({ protocol: '' }), NO_TRACING, log).otlp, undefined);
   t.is(log.lines.length, 1);
 });

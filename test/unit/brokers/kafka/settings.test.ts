@@ -66,6 +66,7 @@ test('everything that cannot be is refused at once', (t) => {
   const refused = (raw: Record<string, string>, message: string) => t.throws(() => readSettings(raw), { message });
   refused({}, 'authType is required; brokers is required');
   refused({ ...LEAST, brokers: 'a' }, "brokers wants host:port, not 'a'");
+  refused({ ...LEAST, brokers: 'kafka://me:s3cret@a:1' }, "brokers wants host:port, not 'kafka://***@a:1'");
   refused(
     { ...LEAST, authType: 'magic' },
     "authType wants one of none, password, certificate, mtls, oidc, oidc_private_key_jwt, awsiam, not 'magic'",

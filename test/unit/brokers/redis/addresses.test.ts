@@ -34,3 +34,11 @@ test('a port in redisHost that is not redisPort is an error, in a list too', (t)
 test('a port that is none is an error', (t) => {
   t.throws(() => parseAddresses('localhost:66000', 0, 6379), { message: /66000/ });
 });
+
+test('a URL is no host, and what it says of a password is not told', (t) => {
+  for (const hosts of ['redis://:s3cret@localhost:6379', 'me:s3cret@localhost:6379', 'redis://localhost/0']) {
+    const { message } = t.throws(() => parseAddresses(hosts, 0, 6379));
+    t.regex(message, /redisHost wants host or host:port, not/);
+    t.notRegex(message, /s3cret/);
+  }
+});
