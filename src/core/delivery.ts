@@ -116,7 +116,7 @@ class Settlement {
     }
     if (answer.kind === 'drop') {
       log.warn(`DROP status returned from app while processing pub/sub event ${event.id}`);
-      return this.discard(message, event, topic, { reason: 'dropped by the app' }, 'success', ms);
+      return this.discard(message, event, topic, { reason: 'dropped by the app' }, this.statusOfDrop, ms);
     }
     if (answer.kind === 'retry' && answer.afterMs !== undefined) {
       this.postponed.set(message.id, (this.postponed.get(message.id) ?? 0) + 1);
@@ -133,6 +133,11 @@ class Settlement {
     }
     this.count(topic, 'retry', 'retry', ms);
     return this.fail(answer, this.counted(message), event, topic);
+  }
+
+  /** As Dapr counts it: with DROP an app has said what becomes of the event, a stream has not. */
+  private get statusOfDrop(): ProcessStatus {
+    return this.context.spec.kind === 'STREAMING' ? 'drop' : 'success';
   }
 
   /** Out of the ordinary way and settled for good: to the dead-letter topic where there is one. */

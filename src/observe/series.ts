@@ -81,8 +81,8 @@ export class Metric<Series> {
 
   /** Lines of a scrape; none where nothing was counted. */
   text(): string {
-    if (this.series.size === 0) return '';
-    return this.head + [...this.series].map(([labels, one]) => this.print(this.name, labels, one)).join('');
+    const lines = [...this.series].map(([labels, one]) => this.print(this.name, labels, one)).join('');
+    return lines === '' ? '' : this.head + lines;
   }
 
   private keyOf(labels: Labels): string {
@@ -132,6 +132,7 @@ export class Exposition {
     bounds: readonly number[],
   ): Metric<Distribution> {
     const print = (of: string, labels: string, { counts, sum, count }: Distribution): string => {
+      if (count === 0) return '';
       let below = 0;
       const buckets = bounds.map(
         (bound, i) => `${of}_bucket{${labels},le="${bound}"} ${(below += counts[i] as number)}\n`,

@@ -109,6 +109,11 @@ test('an event that was retried comes again; one that was dropped goes to the de
   await publish(daprd, 'u', '"drop"');
   await until(() => dead.events.length === 1, 'the dead letter arrives');
   t.is(other.events.length, 1);
+  const scrape = async (): Promise<string> => (await fetch(`http://127.0.0.1:${daprd.metricsPort}/`)).text();
+  await until(
+    async () => (await scrape()).includes('process_status="drop",status="drop",topic="u"} 1'),
+    'DROP of a stream is counted as such, which DROP of an app is not',
+  );
 });
 
 test('answers may come late, out of order, and for nobody', async (t) => {

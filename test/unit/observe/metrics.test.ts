@@ -72,6 +72,15 @@ test('batches and components are counted', async (t) => {
   }
 });
 
+test('what was counted and never took any time has a count and no histogram', async (t) => {
+  const metrics = await open();
+  metrics.onProcessed('pubsub', 'orders', 'drop', 'drop', 0);
+  t.is(linesOf(metrics, 'dapr_component_pubsub_ingress_count').length, 1);
+  t.false(metrics.text().includes('ingress_latencies'));
+  metrics.onProcessed('pubsub', 'orders', 'drop', 'drop', 1);
+  t.is(linesOf(metrics, 'dapr_component_pubsub_ingress_latencies_count').length, 1);
+});
+
 test('a histogram has what is not above each bound, their sum and how many there were', async (t) => {
   const metrics = await open({ latencyBuckets: [1, 10] });
   for (const ms of [0.5, 1, 7, 70]) metrics.traffic.grpcServed({ method: '/a.B/C', code: 0, ms });
