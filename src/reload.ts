@@ -80,11 +80,21 @@ class Reloader {
     if (isWorse) throw new Error([...faults.difference(this.knownFaults)].join('; '));
     this.knownFaults = faults;
     await checkRules(resources.subscriptions);
+    await this.checkSuccessors(resources.components);
     await this.changeComponents(resources.components);
     await this.changeSubscriptions(resources.subscriptions);
     await app.declare(this.declared);
     this.tellConfigurations(resources.configurations);
     await onLoaded(resources);
+  }
+
+  /** Rejects when what runs would be closed for something that cannot be opened, whatever happens. */
+  private async checkSuccessors(wanted: readonly ComponentSpec[]): Promise<void> {
+    const { components } = this.context;
+    for (const spec of difference(this.components, wanted).added) {
+      if (components.pubSubs.has(spec.name) && !(await components.isKnown(spec)))
+        throw new Error(`component ${componentLabel(spec)}: there is no such type`);
+    }
   }
 
   /** What does not run though it should counts as new each time. */

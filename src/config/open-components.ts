@@ -122,6 +122,13 @@ export class Components {
     log.info(`Component loaded: ${componentLabel(spec)}`);
   }
 
+  /** Whether there is something that opens its type, or it need not be opened. */
+  async isKnown({ type }: ComponentSpec): Promise<boolean> {
+    const { findBroker, environment } = this.context;
+    if (OTHERS.has(type.split('.')[0] as string)) return true;
+    return (await findBroker(type, environment.componentsSocketsFolder)) !== undefined;
+  }
+
   /** From now on nothing is opened on it. Returns what closes it, once nothing runs on it any more. */
   withdraw(name: string): () => Promise<void> {
     const pubsub = this.pubSubs.get(name);

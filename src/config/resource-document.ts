@@ -57,7 +57,7 @@ export class ResourceError extends Error {
 export function readDocument(content: unknown, file: string, reader: Reader): Reading {
   const document = new Fields(content, '');
   const kind = document.text('kind');
-  if (!isKind(kind)) return { kind: 'skipped', reason: `kind '${kind}' is none of ours` };
+  if (!isKind(kind)) return { kind: 'skipped', reason: `kind '${kind}' is none of ours`, isFault: kind === '' };
   const version = document.text('apiVersion');
   if (!VERSIONS[kind].test(version)) return { kind: 'skipped', of: kind, reason: `unknown apiVersion '${version}'` };
   try {

@@ -94,7 +94,9 @@ async function entriesOf(file: string, loader: Loader): Promise<Entry[]> {
     return { kind: 'skipped', of: kind, isFault: true, file, document, reason };
   };
   try {
-    return yamlDocuments(await readResourceFile(file)).map(({ number, content, error }) => {
+    const text = await readResourceFile(file);
+    if (text.trim() === '') return [{ kind: 'skipped', isFault: true, file, document: 0, reason: 'is empty' }];
+    return yamlDocuments(text).map(({ number, content, error }) => {
       try {
         if (error) throw error;
         return { ...readDocument(content, file, loader), file, document: number };

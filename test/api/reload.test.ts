@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -84,6 +84,93 @@ test('a broken file changes nothing, and its repair is picked up', async (t) => 
   t.is(await topics(daprd), 'one');
   await write('b.yaml', subscription('b', 'two'));
   await until(async () => (await topics(daprd)) === 'two', 'the repair is picked up');
+});
+
+for (const [how, text] of [
+  ['emptied', ''],
+  ['written as far as its first line', 'apiVersion: dapr.io/v1alpha1\n'],
+  ['written as far as its name', MEMORY.slice(0, MEMORY.indexOf('spec:'))],
+  ['given a type that is none', MEMORY.replace('in-memory', 'in-memry')],
+] as const) {
+  test(`a component file that is ${how} changes nothing: what it said before goes on`, async (t) => {
+    const { daprd, write } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'one') });
+    await write('a.yaml', text);
+    await until(() => daprd.log().includes('resources were not reloaded'), 'the reload is refused');
+    t.is((await publish(daprd, 'one', '1')).status, 204);
+    await write('a.yaml', MEMORY);
+    await write('b.yaml', subscription('b', 'two'));
+    await until(async () => (await topics(daprd)) === 'two', 'the next change is picked up');
+    t.false(daprd.log().includes('Closing existing Component'));
+  });
+}
+
+test('two files that define one component change nothing, whichever was there first', async (t) => {
+  const { daprd, write, remove } = await stage(t, { 'b.yaml': MEMORY, 'c.yaml': subscription('c', 'one') });
+  await write('a.yaml', componentFile('pubsub.sqlite'));
+  await until(() => daprd.log().includes('duplicate definition of Component name pubsub'), 'it is told');
+  await remove('a.yaml');
+  await write('c.yaml', subscription('c', 'two'));
+  await until(async () => (await topics(daprd)) === 'two', 'the next change is picked up');
+  t.false(daprd.log().includes('Closing existing Component'));
+});
+
+test('a directory of resources is followed when it is away, made anew, and replaced', async (t) => {
+  const { daprd } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'first') });
+  const directory = join(daprd.directory, 'resources-app');
+  const make = async (name: string, topic: string): Promise<string> => {
+    const made = join(daprd.directory, name);
+    await mkdir(made);
+    await writeFile(join(made, 'a.yaml'), MEMORY);
+    await writeFile(join(made, 'b.yaml'), subscription('b', topic));
+    return made;
+  };
+  await rm(directory, { recursive: true });
+  await until(() => daprd.log().includes('resources were not reloaded'), 'that it is away is told');
+  t.is(await topics(daprd), 'first');
+  await make('resources-app', 'anew');
+  await until(async () => (await topics(daprd)) === 'anew', 'it is read when it is back');
+  await writeFile(join(directory, 'b.yaml'), subscription('b', 'edited'));
+  await until(async () => (await topics(daprd)) === 'edited', 'and followed');
+
+  await rename(directory, join(daprd.directory, 'old'));
+  await symlink(await make('one', 'linked'), directory);
+  await until(async () => (await topics(daprd)) === 'linked', 'a link in its place is read');
+  await symlink(await make('two', 'elsewhere'), join(daprd.directory, 'next'));
+  await rename(join(daprd.directory, 'next'), directory);
+  await until(async () => (await topics(daprd)) === 'elsewhere', 'and one in the place of that');
+  await writeFile(join(directory, 'b.yaml'), subscription('b', 'last'));
+  await until(async () => (await topics(daprd)) === 'last', 'and followed');
+  t.false(daprd.log().includes('Closing existing Component'));
+});
+
+test('a volume as Kubernetes mounts it is read when its link to the data is exchanged', async (t) => {
+  const { daprd, remove } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'first') });
+  const at = (name: string): string => join(daprd.directory, 'resources-app', name);
+  const version = async (name: string, topic: string): Promise<void> => {
+    await mkdir(at(name));
+    await writeFile(join(at(name), 'b.yaml'), subscription('b', topic));
+    await symlink(name, at('..data_tmp'));
+    await rename(at('..data_tmp'), at('..data'));
+  };
+  await version('..one', 'one');
+  await remove('b.yaml');
+  await symlink('..data/b.yaml', at('b.yaml'));
+  await until(async () => (await topics(daprd)) === 'one', 'the first version is there');
+  await version('..two', 'two');
+  await rm(at('..one'), { recursive: true });
+  await until(async () => (await topics(daprd)) === 'two', 'the second version is there');
+  t.false(daprd.log().includes('were not reloaded'));
+});
+
+test('a file that never rests does not keep the others from being read', async (t) => {
+  const { daprd, write } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'one') });
+  let lines = '';
+  const noise = setInterval(() => void write('app.log', (lines += 'a line\n')), 20);
+  t.teardown(() => clearInterval(noise));
+  await until(() => lines !== '', 'it has begun');
+  await write('b.yaml', subscription('b', 'two'));
+  await until(async () => (await topics(daprd)) === 'two', 'the change is picked up');
+  t.pass();
 });
 
 test('the event in hand when its subscription goes is finished', async (t) => {
