@@ -4,6 +4,7 @@ import type { App } from './app.ts';
 import { componentLabel, type ComponentSpec } from './config/component.ts';
 import { storesFirst, type Components } from './config/open-components.ts';
 import type { Resources } from './config/resources.ts';
+import { isSecretStore } from './config/secrets.ts';
 import { watchDirectories } from './config/watch.ts';
 import { messageOf } from './core/errors.ts';
 import { checkRules } from './core/routing.ts';
@@ -88,13 +89,15 @@ class Reloader {
     await onLoaded(resources);
   }
 
-  /** Rejects when what runs would be closed for something that cannot be opened, whatever happens. */
+  /**
+   * Rejects when what runs would be closed for something that cannot be opened, whatever happens. Where secret stores
+   * change too nothing is known of settings yet.
+   */
   private async checkSuccessors(wanted: readonly ComponentSpec[]): Promise<void> {
     const { components } = this.context;
-    for (const spec of difference(this.components, wanted).added) {
-      if (components.pubSubs.has(spec.name) && !(await components.isKnown(spec)))
-        throw new Error(`component ${componentLabel(spec)}: there is no such type`);
-    }
+    const { gone, added } = difference(this.components, wanted);
+    if ([...gone, ...added].some(isSecretStore)) return;
+    for (const spec of added) if (components.pubSubs.has(spec.name)) await components.check(spec);
   }
 
   /** What does not run though it should counts as new each time. */

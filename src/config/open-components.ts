@@ -106,8 +106,7 @@ export class Components {
       log.warn(`Component ${name} references a secret store that isn't loaded: ${awaited}`);
       return;
     }
-    const resolved = await resolveSettings(spec, this.stores, environment, log);
-    const { settings, topicPrefix } = fillTemplates(resolved, { appId, ...environment });
+    const { settings, topicPrefix } = await this.resolve(spec);
     let capabilities: readonly string[] = [];
     if (isSecretStore(spec)) {
       this.stores.set(name, await openSecretStore(spec, settings, environment));
@@ -122,11 +121,19 @@ export class Components {
     log.info(`Component loaded: ${componentLabel(spec)}`);
   }
 
-  /** Whether there is something that opens its type, or it need not be opened. */
-  async isKnown({ type }: ComponentSpec): Promise<boolean> {
+  /** Rejects when nothing opens its type, or nothing would with these settings. Looks no further, at no server. */
+  async check(spec: ComponentSpec): Promise<void> {
     const { findBroker, environment } = this.context;
-    if (OTHERS.has(type.split('.')[0] as string)) return true;
-    return (await findBroker(type, environment.componentsSocketsFolder)) !== undefined;
+    if (OTHERS.has(spec.type.split('.')[0] as string)) return;
+    const factory = await findBroker(spec.type, environment.componentsSocketsFolder);
+    if (!factory) throw new Error(`component ${componentLabel(spec)}: there is no such type`);
+    if (awaitedSecretStore(spec, this.stores) !== undefined) return;
+    const { settings } = await this.resolve(spec);
+    try {
+      factory.check(settings);
+    } catch (error) {
+      throw new Error(`component ${componentLabel(spec)}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** From now on nothing is opened on it. Returns what closes it, once nothing runs on it any more. */
@@ -140,6 +147,12 @@ export class Components {
 
   async close(): Promise<void> {
     await Promise.all([...this.pubSubs.values()].map(({ broker }) => broker.close()));
+  }
+
+  /** With secrets and templates filled in. */
+  private async resolve(spec: ComponentSpec): Promise<ReturnType<typeof fillTemplates>> {
+    const { appId, environment, log } = this.context;
+    return fillTemplates(await resolveSettings(spec, this.stores, environment, log), { appId, ...environment });
   }
 
   private isWanted(spec: ComponentSpec): boolean {

@@ -142,6 +142,8 @@ export interface BrokerFactory {
   /** As in `spec.type`, lower case, for example `pubsub.in-memory`. */
   readonly type: string;
   open(settings: Readonly<Record<string, string>>, context: BrokerContext): Promise<Broker>;
+  /** Throws one error with everything wrong with the settings, as far as it can be told without a broker. */
+  check(settings: Readonly<Record<string, string>>): void;
   /** The settings as a table in Markdown, printed from the schema that parses them. */
   describe(): string;
 }

@@ -91,6 +91,7 @@ for (const [how, text] of [
   ['written as far as its first line', 'apiVersion: dapr.io/v1alpha1\n'],
   ['written as far as its name', MEMORY.slice(0, MEMORY.indexOf('spec:'))],
   ['given a type that is none', MEMORY.replace('in-memory', 'in-memry')],
+  ['given a setting that cannot be', componentFile('pubsub.in-memory', { concurrency: 'many' })],
 ] as const) {
   test(`a component file that is ${how} changes nothing: what it said before goes on`, async (t) => {
     const { daprd, write } = await stage(t, { 'a.yaml': MEMORY, 'b.yaml': subscription('b', 'one') });

@@ -17,5 +17,6 @@ export const kafkaBroker: BrokerFactory = {
     await unlessAborted(context.initSignal, giveUp, broker.open());
     return broker;
   },
+  check: (settings) => void readSettings(settings),
   describe: () => describeSettings(SETTINGS),
 };

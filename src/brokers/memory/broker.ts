@@ -22,6 +22,7 @@ import { MemorySubscription } from './subscription.ts';
 export const memoryBroker: BrokerFactory = {
   type: 'pubsub.in-memory',
   open: async (settings, { consumerIdGiven }) => new MemoryBroker(parseSettings(SETTINGS, settings), consumerIdGiven),
+  check: (settings) => void parseSettings(SETTINGS, settings),
   describe: () => describeSettings(SETTINGS),
 };
 

@@ -24,6 +24,7 @@ export async function pluggableBroker(type: string, folder: string): Promise<Bro
       await unlessAborted(context.initSignal, giveUp, broker.open());
       return broker;
     },
+    check: (settings) => void parseSettings(SETTINGS, settings),
     describe: describePluggable,
   };
 }

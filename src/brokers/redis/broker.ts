@@ -15,5 +15,6 @@ export const redisBroker: BrokerFactory = {
     await broker.open(context.initSignal);
     return broker;
   },
+  check: (settings) => void readSettings(settings),
   describe: () => describeSettings(SETTINGS),
 };

@@ -28,6 +28,7 @@ export const sqliteBroker: BrokerFactory = {
     await broker.open(context.initSignal);
     return broker;
   },
+  check: (settings) => void readSettings(settings, ''),
   describe: () => describeSettings(SETTINGS),
 };
 
