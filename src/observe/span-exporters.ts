@@ -55,8 +55,8 @@ export async function openSpanExporters(targets: SpanTargets, source: SpanSource
   const exporters: SpanExporter[] = [];
   if (otlp) exporters.push(telling(await openOtlp(otlp), otlp.url, log));
   if (zipkinUrl !== '') {
-    const { ZipkinExporter } = await import('@opentelemetry/exporter-zipkin');
-    exporters.push(telling(new ZipkinExporter({ url: zipkinUrl }), zipkinUrl, log));
+    const { zipkinExporter } = await import('./zipkin-exporter.ts');
+    exporters.push(telling(zipkinExporter(zipkinUrl, EXPORT_MS), zipkinUrl, log));
   }
   const { serviceName, attributes, delayMs: scheduledDelayMillis } = source;
   const resource = resourceFromAttributes({ ...attributes, 'service.name': serviceName });

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
@@ -212,6 +213,26 @@ test('Zipkin gets spans, the log too', async (t) => {
       'it is logged',
     ),
   );
+});
+
+test('a Zipkin that never answers is told of, and its requests are given up', async (t) => {
+  let [begun, open] = [0, 0];
+  const silent = createServer((socket) => {
+    begun++;
+    open++;
+    socket.on('error', () => undefined).on('close', () => open--);
+    socket.resume();
+  });
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const zipkin = `zipkin: {endpointAddress: "http://127.0.0.1:${port}/api/v2/spans"}`;
+  const daprd = await sidecar(t, `samplingRate: "1"\n${zipkin}`);
+  await publishTraced(daprd, 'x');
+  await until(() => begun > 0, 'it is asked');
+  await until(() => daprd.log().includes('spans cannot be exported'), 'it is told');
+  await until(() => open === 0, 'the request is given up');
+  t.is(await daprd.stop(), 0);
 });
 
 test('what is sampled is said by the caller, and of new traces by the rate', async (t) => {

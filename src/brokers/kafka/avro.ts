@@ -2,6 +2,7 @@
 
 import type { Type } from 'avsc';
 import { messageOf } from '../../core/errors.ts';
+import { basic, loginOf } from '../../lib/login-of.ts';
 import type { KafkaSettings } from './settings.ts';
 
 interface Schema {
@@ -94,13 +95,10 @@ export class Avro {
     const { schemaRegistryURL, schemaRegistryAPIKey: key, schemaRegistryAPISecret: secret } = this.settings;
     if (schemaRegistryURL === '') throw new Error('schemaRegistryURL is not set');
     try {
-      const url = new URL(schemaRegistryURL.replace(/\/+$/, '') + path);
-      const given = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-      const login = key === '' ? given : `${key}:${secret}`;
-      url.username = url.password = ''; // fetch refuses an address with them, and says them in its error
-      const authorization = login !== ':' && { authorization: `Basic ${Buffer.from(login).toString('base64')}` };
-      const headers = { accept: 'application/json', ...authorization };
-      const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const { address, authorization: given } = loginOf(schemaRegistryURL.replace(/\/+$/, '') + path);
+      const authorization = key === '' ? given : basic(key, secret);
+      const headers = { accept: 'application/json', ...(authorization !== '' && { authorization }) };
+      const response = await fetch(address, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
       const body = await response.text();
       if (!response.ok || body.length > MAX_ANSWER) throw new Error(`status ${response.status}`);
       return JSON.parse(body) as { id?: unknown; schema?: unknown };
