@@ -1,11 +1,16 @@
 /** Documents say what the code does: what can be printed from the code is compared with what they say. */
 
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { FACTORIES } from '../src/brokers/index.ts';
 import { describePluggable } from '../src/brokers/pluggable/broker.ts';
+import { openDatabase } from '../src/brokers/sqlite/schema.ts';
+import { parse } from '../src/cli/parse.ts';
+import { loadResources } from '../src/config/resources.ts';
 import { ERRORS, GrpcCode } from '../src/core/errors.ts';
+import { temporaryDirectory } from './_support/daprd.ts';
+import { memoryLog } from './unit/config/_support.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -127,6 +132,52 @@ test('chosen differences are cases with a reason', (t) => {
 test('the list of decisions has all of them, in order', (t) => {
   const listed = [...read('docs/decisions/README.md').matchAll(/\((\d{4}-[^)]+\.md)\)/g)].map(([, file]) => file);
   t.deepEqual(listed, globSync('*.md', { cwd: join(ROOT, 'docs/decisions'), exclude: ['README.md'] }).toSorted());
+});
+
+const GUIDES = ['README.md', 'CONTRIBUTING.md', 'docs/brokers.md', ...globSync('examples/*/README.md', { cwd: ROOT })];
+
+/** The blocks of code in a language, of the documents that a user goes by. */
+const blocks = (language: string, documents = GUIDES): string[] =>
+  documents.flatMap((document) =>
+    [...read(document).matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
+      ([, text = '']) => text,
+    ),
+  );
+
+test('resources that documents and samples show are well, and their settings are some', async (t) => {
+  const samples = globSync('{components,examples/components}/*.yaml', { cwd: ROOT }).map(read);
+  const shown = blocks('yaml').filter((text) => text.startsWith('apiVersion: '));
+  t.true(shown.length >= 7);
+  for (const text of [...shown, ...samples]) {
+    const directory = await temporaryDirectory(t);
+    writeFileSync(join(directory, 'shown.yaml'), text);
+    const log = memoryLog();
+    const { components, skipped } = await loadResources([directory], { appId: 'app1', namespace: '', log });
+    t.deepEqual([skipped, log.lines], [[], []]);
+    for (const { type, metadata } of components) {
+      const settings = Object.fromEntries(metadata.map(({ name, value = '' }) => [name, value]));
+      t.notThrows(() => FACTORIES.find((factory) => factory.type === type)?.check(settings), text);
+    }
+  }
+});
+
+test('the commands that documents show are some', (t) => {
+  const lines = blocks('sh').flatMap((text) => text.match(/^dapr .*$/gm) ?? []);
+  t.true(lines.length >= 10);
+  for (const line of lines) {
+    const words = [...line.matchAll(/'[^']*'|[^\s']+/g)].map(([word]) => word.replaceAll("'", ''));
+    t.notThrows(() => parse(words.slice(1)), line);
+  }
+});
+
+test('the SQL that brokers.md shows fits the database', async (t) => {
+  const database = openDatabase(join(await temporaryDirectory(t), 'pubsub.db'), 1000);
+  t.teardown(() => database.close());
+  const queries = blocks('sh', ['docs/brokers.md']).flatMap((text) =>
+    [...text.matchAll(/^sqlite3 .*pubsub\.db "\n([^"]*)"/gm)].map(([, sql = '']) => sql),
+  );
+  t.is(queries.length, 3);
+  for (const sql of queries) t.notThrows(() => database.exec(sql), sql);
 });
 
 test('every link between documents leads to a file', (t) => {
