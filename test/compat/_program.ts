@@ -76,7 +76,7 @@ export async function startApp(
   const appPort = await freePort();
   const args = ['--app-protocol', protocol, ...(options.args ?? [])];
   const daprd = await startDaprd(t, { ...options, appPort, args, ready: false });
-  const app = startProgram(t, command, { APP_PORT: String(appPort), ...portsOf(daprd) });
+  const app = startProgram(t, command, { APP_PORT: String(appPort), ...portsOf(daprd), ...options.env });
   await until(
     () => app.child.exitCode !== null || daprd.reports.some(({ type }) => type === 'ready'),
     'the app is there and subscribed',
@@ -91,8 +91,9 @@ export async function runClient(
   t: ExecutionContext,
   command: readonly [string, ...string[]],
   daprd: Daprd,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<ReadonlyMap<unknown, Fact>> {
-  const client = startProgram(t, command, portsOf(daprd));
+  const client = startProgram(t, command, { ...portsOf(daprd), ...env });
   t.is(await client.exited, 0, client.noise());
   return new Map(client.facts.map((fact) => [fact['what'], fact]));
 }

@@ -53,3 +53,15 @@ for (const protocol of ['http', 'grpc'] as const) {
     t.is(await daprd.stop(), 0);
   });
 }
+
+test('with a token the clients of the JavaScript SDK get in over both protocols', async (t) => {
+  const env = { DAPR_API_TOKEN: 'right' };
+  const { daprd, app } = await startApp(t, node('server.cjs', 'http'), 'http', { env });
+  for (const via of ['http', 'grpc']) {
+    const told = await runClient(t, node('client.cjs', via), daprd, env);
+    t.is(told.get('object')?.['error'], null);
+    t.is(told.get('bulk')?.['failed'], 0);
+  }
+  await handled(app, 'many', 6);
+  t.is((await publish(daprd, 'orders', 'without one')).status, 401);
+});

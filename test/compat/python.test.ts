@@ -1,8 +1,21 @@
 /** The Python SDK: its client, its gRPC server, its extensions for FastAPI and Flask, and its streams. */
 
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { sdkPython } from '../../scripts/needs.ts';
-import { publish } from '../_support/daprd.ts';
-import { folderOf, handled, ofHandler, runClient, startApp, tellOfStreams, testWith } from './_program.ts';
+import { componentFile, publish, startDaprd } from '../_support/daprd.ts';
+import { freePorts } from '../_support/ports.ts';
+import { until } from '../_support/until.ts';
+import {
+  folderOf,
+  handled,
+  ofHandler,
+  runClient,
+  startApp,
+  startSubscriber,
+  tellOfStreams,
+  testWith,
+} from './_program.ts';
 
 const python = (script: string): [string, ...string[]] => [sdkPython, folderOf('python', script)];
 const test = testWith('python');
@@ -80,3 +93,25 @@ test('an app on Flask gets what the client publishes, and an independent library
 
 test('streams of the Python SDK get events without any app, retry, drop, and close', (t) =>
   tellOfStreams(t, python('stream.py'), { data: 'drop', original: 'handled' }));
+
+test('a stream of the Python SDK goes on when its component is exchanged and when its sidecar starts anew', async (t) => {
+  const [http, grpc] = (await freePorts(2)) as [number, number];
+  const args = ['--dapr-http-port', String(http), '--dapr-grpc-port', String(grpc)];
+  const daprd = await startDaprd(t, { args });
+  const subscriber = await startSubscriber(t, python('stream.py'), daprd);
+  const live = (): number => daprd.log().match(/Subscribing to pubsub 'pubsub' topic 'iterated'/g)?.length ?? 0;
+  const edited = componentFile('pubsub.in-memory', { concurrency: '2' });
+  await writeFile(join(daprd.directory, 'resources-app', 'pubsub.yaml'), edited);
+  await until(() => live() === 2, 'it has subscribed again', 60_000);
+  process.kill(daprd.pid, 'SIGHUP');
+  await until(() => live() === 3, 'it has subscribed once more', 60_000);
+  await publish(daprd, 'iterated', 'retried', { type: 'text/plain' });
+  await handled(subscriber, 'iterated', 2);
+  await publish(daprd, 'iterated', 'last', { type: 'text/plain' });
+  t.deepEqual(
+    (await handled(subscriber, 'iterated', 3)).map(({ data }) => data),
+    ['retried', 'retried', 'last'],
+  );
+  subscriber.child.stdin?.end('\n');
+  t.is(await subscriber.exited, 0, subscriber.noise());
+});
