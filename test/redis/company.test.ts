@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import type { Redis } from 'ioredis';
-import { publish, Recorder, subscribe, texts } from '../conformance/bench.ts';
+import { publish, Recorder, retry, subscribe, texts } from '../conformance/bench.ts';
 import { RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { openSite } from './_site.ts';
@@ -145,6 +145,22 @@ test('the other make gets what we gave back, and nothing that we have in hand, q
     released.map(([, fields]) => fields[1]),
     ['parked', 'waiting', 'running', 'running', 'queued', 'queued'],
   );
+});
+
+test('what the other make took over while it waited for its retry is not delivered here', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const recorder = new Recorder(() => retry(1500));
+  await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', 'failing');
+  await until(() => recorder.messages.length === 1, 'it waits for its retry');
+  const other = new OtherSidecar(server.client(), 'orders');
+  const end = performance.now() + 3000;
+  await until(async () => {
+    await other.reclaim(0); // over and over: it is never idle for long
+    return performance.now() > end;
+  }, 'the retry was due');
+  t.deepEqual(recorder.texts, ['failing']);
 });
 
 test('what a sibling has parked is delivered again when one asks for it, and not parked again by its owner', async (t) => {

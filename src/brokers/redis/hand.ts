@@ -253,9 +253,10 @@ export class Hand {
   /** Takes it out of wherever it is. */
   private stop(held: Held): void {
     this.uncount(held);
-    if (held.state === 'queued') this.queue.splice(this.queue.indexOf(held), 1);
-    if (held.state !== 'running') return;
-    held.state = 'settled';
+    const { state } = held;
+    held.state = 'settled'; // nothing that is on its way for it means it any more
+    if (state === 'queued') this.queue.splice(this.queue.indexOf(held), 1);
+    if (state !== 'running') return;
     for (const member of this.members) member.ended(held);
     held.abort?.abort();
   }
