@@ -140,6 +140,20 @@ test('a retry that falls due while another one is claimed does not wait for it',
   t.pass();
 });
 
+test('times that are longer than a timer can wait come as late as one can', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redeliverInterval: '700h', processingTimeout: '3000h', entryKeepAliveInterval: '700h' };
+  const { broker } = await openSite(t, { redisHost: server.address, ...settings });
+  const recorder = new Recorder();
+  await subscribe(broker, 'orders', recorder);
+  for (const text of texts('m', 100)) {
+    await publish(broker, 'orders', text);
+    await until(() => recorder.texts.includes(text), 'it came');
+  }
+  const [looks] = /(?<=cmdstat_xinfo.consumers:calls=)\d+/.exec(String(await server.ask('info', 'commandstats'))) ?? [];
+  t.true(Number(looks) < 10, `${looks} looks`);
+});
+
 test('maxLenApprox and streamTTL keep streams short', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const short = await openSite(t, { redisHost: server.address, maxLenApprox: '100' });

@@ -13,6 +13,7 @@ import type {
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { Closables } from '../../lib/closables.ts';
+import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 import { Connection } from './connection.ts';
 import { ConsumerNames, isParked } from './consumer-name.ts';
 import { Publisher } from './publisher.ts';
@@ -80,7 +81,7 @@ export class RedisBroker implements Broker {
     this.planSweep();
     const { processingTimeout, entryKeepAliveInterval } = this.settings;
     const keepMs = entryKeepAliveInterval || (processingTimeout || SETTINGS.processingTimeout.default) / 3;
-    this.keeping = setInterval(() => this.keep(keepMs / 2), keepMs);
+    this.keeping = setInterval(() => this.keep(keepMs / 2), Math.min(keepMs, MAX_TIMER_MS));
   }
 
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<readonly PublishFailure[]> {
@@ -204,9 +205,12 @@ export class RedisBroker implements Broker {
       { initialMs: this.settings.redeliverInterval || SWEEP_MS, factor: 1, maxMs: Infinity, jitter: 0.1 },
       1,
     );
-    this.sweeping = setTimeout(() => {
-      for (const topic of this.topics.values()) topic.lookNowAndThen();
-      this.planSweep();
-    }, ms);
+    this.sweeping = setTimeout(
+      () => {
+        for (const topic of this.topics.values()) topic.lookNowAndThen();
+        this.planSweep();
+      },
+      Math.min(ms, MAX_TIMER_MS),
+    );
   }
 }
