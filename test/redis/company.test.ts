@@ -1,5 +1,6 @@
 /** Beside sidecars of another make, which all use the group's name as their consumer's. */
 
+import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import type { Redis } from 'ioredis';
 import { publish, Recorder, retry, subscribe, texts } from '../conformance/bench.ts';
@@ -161,6 +162,17 @@ test('what the other make took over while it waited for its retry is not deliver
     return performance.now() > end;
   }, 'the retry was due');
   t.deepEqual(recorder.texts, ['failing']);
+});
+
+test('what was parked just before a stop is given back too', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const subscription = await subscribe(broker, 'orders', new Recorder(() => wait(500, retry(Infinity))));
+  await publish(broker, 'orders', 'x');
+  await until(async () => (await broker.stats('orders')).parked === 1, 'it is parked');
+  await subscription.close(AbortSignal.timeout(5000));
+  const [[, owner] = []] = (await server.ask('xpending', 'orders', 'team', '-', '+', 1)) as string[][];
+  t.is(owner, 'team!released');
 });
 
 test('what a sibling has parked is delivered again when one asks for it, and not parked again by its owner', async (t) => {

@@ -171,8 +171,10 @@ export class Topic implements Source, HandListener {
   }
 
   /** When this fails the next renewal does it. */
-  onParked({ id }: Held): void {
-    void this.group.renew(this.names.parked, [id], 0).catch(() => undefined);
+  onParked(held: Held): void {
+    const touch = (): void => void (held.touchedAt = performance.now());
+    touch();
+    void this.group.renew(this.names.parked, [held.id], 0).then(touch, () => undefined);
   }
 
   onGivenBack(held: Held): void {
