@@ -12,7 +12,8 @@ export class Connection {
   private readonly backoff: Backoff;
   private readonly teller: Teller;
   private readonly closing = new AbortController();
-  private connected = Promise.withResolvers<Client>();
+  /** Who waits for a client, each to be told when that changes. Promises would keep them until it does. */
+  private readonly waiting = new Set<() => void>();
   private reason = '';
 
   constructor(connect: (signal: AbortSignal) => Promise<Client>, backoff: Backoff, teller: Teller) {
@@ -36,7 +37,7 @@ export class Connection {
   /** The client, as soon as there is one. Rejects with why there is none within `ms`. */
   async ready(ms: number): Promise<Client> {
     if (this.client) return this.client;
-    await Promise.race([this.connected.promise, sleep(ms, this.closing.signal)]);
+    await this.change(ms);
     if (!this.client) throw new Error(this.closing.signal.aborted ? 'component is closed' : this.reason);
     return this.client;
   }
@@ -44,6 +45,25 @@ export class Connection {
   close(): void {
     this.closing.abort();
     this.client?.disconnect();
+    this.tell();
+  }
+
+  /** Resolves when there is a client, or never will be, or after `ms`. */
+  private async change(ms: number): Promise<void> {
+    if (this.closing.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.waiting.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      this.waiting.add(end);
+    });
+  }
+
+  private tell(): void {
+    for (const end of this.waiting) end();
   }
 
   private async keepTrying(isFinal: (error: unknown) => boolean): Promise<void> {
@@ -64,16 +84,15 @@ export class Connection {
   private adopt(client: Client): void {
     if (this.closing.signal.aborted) return client.disconnect();
     this.client = client;
-    this.connected.resolve(client);
     this.teller.back();
     this.reason = 'the connection was closed';
     client.on('error', (error: Error) => (this.reason = error.message));
     client.once('end', () => this.onLost());
+    this.tell();
   }
 
   private onLost(): void {
     this.client = undefined;
-    this.connected = Promise.withResolvers();
     void this.keepTrying(() => false);
   }
 }
