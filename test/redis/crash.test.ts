@@ -3,7 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { Broker } from '../../src/core/broker.ts';
-import { publish, Recorder, retry, subscribe, SUCCESS, texts } from '../conformance/bench.ts';
+import { publish, Recorder, retry, subscribe, SUCCESS, textOf, texts } from '../conformance/bench.ts';
 import { crashes } from '../conformance/crashes.ts';
 import { BrokerProcess } from '../conformance/processes.ts';
 import { RedisServer } from '../_support/redis.ts';
@@ -92,4 +92,23 @@ test('a handler that takes many times the processing timeout keeps its message, 
   await until(async () => attempts.length === 2 && (await broker.stats('orders')).pending === 0, 'it is settled');
   t.deepEqual(attempts, [1, 2]);
   t.is(other.messages.length, 0);
+});
+
+test('an entry that is ours and not in hand is found though the server has forgotten another that is', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redisHost: server.address, readTimeout: '1s', entryKeepAliveInterval: '300ms' };
+  const { broker } = await openSite(t, settings);
+  await publish(broker, 'orders', 'stray');
+  await server.ask('xgroup', 'CREATE', 'orders', 'team', '0');
+  await server.ask('xreadgroup', 'GROUP', 'team', 'other', 'STREAMS', 'orders', '>');
+  const recorder = new Recorder((message) => (textOf(message) === 'stray' ? SUCCESS : new Promise(() => undefined)));
+  await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', 'hanging');
+  await until(() => recorder.messages.length === 1, 'a handler hangs');
+  const pending = (await server.ask('xpending', 'orders', 'team', '-', '+', 10)) as [id: string, owner: string][];
+  const [stray = '', hanging = ''] = pending.map(([id]) => id);
+  await server.ask('xack', 'orders', 'team', hanging);
+  await server.ask('xclaim', 'orders', 'team', pending[1]?.[1] ?? '', 0, stray, 'JUSTID');
+  await until(() => recorder.texts.includes('stray'), 'it was found');
+  t.is(recorder.messages.length, 2);
 });

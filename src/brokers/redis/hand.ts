@@ -80,9 +80,9 @@ export class Hand {
     return this.held.get(id);
   }
 
-  /** How many entries are parked, or are in any other state. */
+  /** How many entries, of those that the server knows, are parked, or are in any other state. */
   count(parked: boolean): number {
-    return this.all.filter(({ state }) => (state === 'parked') === parked).length;
+    return this.all.filter(({ state, isForgotten }) => !isForgotten && (state === 'parked') === parked).length;
   }
 
   /** Takes entries that were read at `now`. One that is in hand already stays as it is, but for one being fetched. */
@@ -174,6 +174,7 @@ export class Hand {
   /** The server has forgotten that we had it. */
   private meetAgain(held: Held, now: number): void {
     held.touchedAt = now;
+    held.isForgotten = false;
     if (held.state === 'settled') this.listener.onSettled(held.id);
   }
 

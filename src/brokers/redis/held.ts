@@ -8,6 +8,8 @@ export interface Held {
   attempt: number;
   /** When the server last knew it in hand, on the clock of `performance.now()`. */
   touchedAt: number;
+  /** The server, when last asked, knew nothing of it. */
+  isForgotten?: boolean;
   /**
    * queued: for a handler. running: a handler has it. waiting: until its retry is due. due: to be claimed once more.
    * fetching: being claimed. parked. settled: to be acknowledged.

@@ -45,6 +45,7 @@ export type Fate =
 export async function examine(group: StreamGroup, hand: Hand, consumer: string, held: Held): Promise<Fate> {
   const pending = await group.findPending(held.id);
   held.touchedAt = performance.now();
+  held.isForgotten = pending === undefined;
   if (pending === undefined) return 'unknown';
   if (pending.consumer === consumer) {
     await group.renew(consumer, [held.id], 0);
