@@ -216,3 +216,33 @@ test('payloads beyond what may be on its way are refused, not kept', async (t) =
   t.true(refused.length >= 1);
   t.true(refused.every(({ error }) => error.message.endsWith('too many messages are on their way')));
 });
+
+test('a look for abandoned messages that failed is made again soon, and what is new waits no longer', async (t) => {
+  const server = await RedisServer.start(t.teardown, DURABLE);
+  const settings = { redisHost: server.address, redeliverInterval: '10m', processingTimeout: '100ms' };
+  const { broker } = await openSite(t, settings);
+  await publish(broker, 'orders', ...texts('m', 100));
+  await server.ask('xgroup', 'CREATE', 'orders', 'team', '0');
+  await server.ask('xreadgroup', 'GROUP', 'team', 'other', 'COUNT', 100, 'STREAMS', 'orders', '>');
+  const idle = async (): Promise<boolean> => {
+    const [[, , ms = 0] = []] = (await server.ask('xpending', 'orders', 'team', '-', '+', 1)) as [
+      string,
+      string,
+      number,
+    ][];
+    return ms > 100;
+  };
+  await until(idle, 'they look abandoned');
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const recorder = new Recorder(() => gate.then(() => retry(Infinity)));
+  await subscribe(broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 10, 'the first are in hand');
+  await server.kill();
+  open();
+  await until(() => recorder.messages.length === 20, 'all in hand are parked');
+  await wait(1500); // a look waits a second for the server
+  await server.start();
+  await publish(broker, 'orders', 'new');
+  await until(() => recorder.texts.includes('new'), 'the rest and what is new came');
+  t.is(new Set(recorder.texts).size, 101);
+});

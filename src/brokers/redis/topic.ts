@@ -16,6 +16,8 @@ import type { Teller } from '../../lib/teller.ts';
 
 /** Who is alone in the group looks only every so many times. */
 const LOOKS_ALONE = 3;
+/** How soon a look is made again that the server did not answer. */
+const FAILED_MS = 250;
 
 export interface TopicOptions extends Limits {
   /** Infinity: what somebody owns who may be alive stays his. */
@@ -40,6 +42,7 @@ export class Topic implements Source, HandListener {
   /** What others left behind comes before what is new: until there is no more of it nothing new is read. */
   private hasAbandoned = true;
   private looks = 0;
+  private nextLook: NodeJS.Timeout | undefined;
   private sweeping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
@@ -198,11 +201,13 @@ export class Topic implements Source, HandListener {
   }
 
   private async lookAround(ownMs: number): Promise<void> {
+    clearTimeout(this.nextLook);
     try {
       this.hasAbandoned = await this.abandoned.run(ownMs);
     } catch (error) {
       // The server's word is final; without one the question is still open.
       if (error instanceof Error && error.name === 'ReplyError') this.hasAbandoned = false;
+      else if (!this.closing) this.nextLook = setTimeout(() => void this.sweep(), FAILED_MS);
       this.teller.note(`looking for abandoned messages of topic ${this.name} fails: ${messageOf(error)}`);
     }
   }
@@ -218,6 +223,7 @@ export class Topic implements Source, HandListener {
 
   /** Nothing is read or claimed any more; what no handler has goes back at once, the rest when the time is up. */
   private async close(last: Member): Promise<void> {
+    clearTimeout(this.nextLook);
     await this.reader.remove(this);
     await this.sweeping;
     await this.retries.stop();
