@@ -210,3 +210,18 @@ test('large messages arrive unchanged', async (t) => {
   await until(async () => recorder.messages.length === 10 && (await broker.stats('large')).pending === 0, 'all came');
   t.true(recorder.messages.every(({ data }) => data.length === large.data.length));
 });
+
+test('while nothing can be acknowledged not everything is read', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  await server.ask('acl', 'SETUSER', 'sidecar', 'on', '>secret', '~*', '+@all', '-xack');
+  const login = { redisUsername: 'sidecar', redisPassword: 'secret' };
+  const { broker } = await openSite(t, { redisHost: server.address, ...login });
+  const recorder = new Recorder();
+  await subscribe(broker, 'orders', recorder);
+  for (let from = 0; from < 14_000; from += 1000) await publish(broker, 'orders', ...texts(`m${from}`, 1000));
+  await until(() => recorder.messages.length >= 10_000, 'as many were handled as may wait');
+  await wait(500);
+  t.true(recorder.messages.length < 11_000, `${recorder.messages.length} handled`);
+  await server.ask('acl', 'SETUSER', 'sidecar', '+xack');
+  await until(async () => recorder.messages.length === 14_000 && (await broker.stats('orders')).pending === 0, 'all');
+});

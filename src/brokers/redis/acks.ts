@@ -6,6 +6,8 @@ import type { Teller } from '../../lib/teller.ts';
 /** How long an acknowledgement waits for company. A kill in between costs a second delivery, never a message. */
 const GATHER_MS = 5;
 const MAX_BATCH = 1000;
+/** Beyond so many nothing new is handled: each would be handled again by the next owner. */
+const MAX_WAITING = 10_000;
 const RETRY_MS = 250;
 
 /** Acknowledges the settled entries of a topic, many with one command, and again until the server has said that it did. */
@@ -22,6 +24,11 @@ export class Acks {
     this.group = group;
     this.teller = teller;
     this.onAcknowledged = onAcknowledged;
+  }
+
+  /** Whether so many wait that there should be no more: the server does not take them. */
+  get isBehind(): boolean {
+    return this.waiting.length >= MAX_WAITING;
   }
 
   add(id: string): void {

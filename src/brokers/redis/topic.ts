@@ -99,7 +99,7 @@ export class Topic implements Source, HandListener {
   // Source: what the reader wants to know.
 
   get wanted(): number {
-    return this.hasAbandoned || this.closing ? 0 : this.hand.wanted;
+    return this.hasAbandoned || this.closing || this.acks.isBehind ? 0 : this.hand.wanted;
   }
 
   deliver(raw: readonly RawEntry[], now: number): void {
@@ -198,6 +198,7 @@ export class Topic implements Source, HandListener {
       const held = this.hand.find(id);
       if (held?.state === 'settled') this.hand.lose(held);
     }
+    this.reader.wake(this);
   }
 
   private async lookAround(ownMs: number): Promise<void> {
