@@ -246,3 +246,16 @@ test('a look for abandoned messages that failed is made again soon, and what is 
   await until(() => recorder.texts.includes('new'), 'the rest and what is new came');
   t.is(new Set(recorder.texts).size, 101);
 });
+
+test('what was parked and is gone from the stream is said', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker, lines } = await openSite(t, { redisHost: server.address, entryKeepAliveInterval: '200ms' });
+  const recorder = new Recorder(() => retry(Infinity));
+  await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', 'x', 'y');
+  await until(async () => (await broker.stats('orders')).parked === 2, 'they are parked');
+  await server.ask('del', 'orders');
+  await publish(broker, 'orders', 'new');
+  await until(() => lines.some((line) => /[12] messages of topic orders were trimmed/.test(line)), 'it is said');
+  t.is(recorder.messages.length, 3);
+});

@@ -3,6 +3,7 @@
 import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
 import type { StreamGroup } from './stream-group.ts';
+import type { Teller } from '../../lib/teller.ts';
 
 const BATCH = 500;
 /** The server's clock may be set back a little without our taking that for somebody else's touch. */
@@ -15,10 +16,11 @@ export function untouchedMs(batch: readonly Held[], now: number): number {
 }
 
 /**
- * Renews the leases of `batch` for `consumer` and gives up those that are lost. Rejects when the server cannot be
- * asked: nothing is given up then.
+ * Renews the leases of `batch` for `consumer` and gives up those that are lost. Resolves with how many were trimmed.
+ * Rejects when the server cannot be asked: nothing is given up then.
  */
-export async function renew(group: StreamGroup, hand: Hand, consumer: string, batch: readonly Held[]): Promise<void> {
+export async function renew(group: StreamGroup, hand: Hand, consumer: string, batch: readonly Held[]): Promise<number> {
+  let trimmed = 0;
   for (let i = 0; i < batch.length; i += BATCH) {
     const part = batch.slice(i, i + BATCH);
     const ids = part.map(({ id }) => id);
@@ -27,9 +29,24 @@ export async function renew(group: StreamGroup, hand: Hand, consumer: string, ba
     for (const held of part) {
       if (renewed.has(held.id)) held.touchedAt = now;
       // What we still can deliver stays in hand, so that it is not started twice when the server delivers it anew.
-      else if ((await examine(group, hand, consumer, held)) === 'unknown' && !held.entry) hand.lose(held);
+      else if ((await examine(group, hand, consumer, held)) === 'unknown' && !held.entry) {
+        if (await giveUp(group, hand, held)) trimmed++;
+      }
     }
   }
+  return trimmed;
+}
+
+/** Gives up what the server knows nothing of and we cannot deliver any more. Resolves with whether that is a loss. */
+export async function giveUp(group: StreamGroup, hand: Hand, held: Held): Promise<boolean> {
+  const isLoss = held.state !== 'settled' && !(await group.exists(held.id));
+  hand.lose(held);
+  return isLoss;
+}
+
+/** Says how many messages are lost because the stream does not have them any more. */
+export function tellTrimmed(teller: Teller, topic: string, count: number): void {
+  if (count > 0) teller.note(`${count} messages of topic ${topic} were trimmed before they were handled`);
 }
 
 /** What became of an entry that could not be renewed or claimed. */

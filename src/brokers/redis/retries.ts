@@ -1,7 +1,7 @@
 import { messageOf } from '../../core/errors.ts';
 import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
-import { examine, untouchedMs } from './leases.ts';
+import { examine, giveUp, tellTrimmed, untouchedMs } from './leases.ts';
 import type { StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -61,7 +61,7 @@ export class Retries {
     if (fate === 'ours') await this.claim([held], 0);
     if (held.state !== 'fetching') return;
     if (held.entry) this.hand.take([{ entry: held.entry, attempt: held.attempt + 1 }], performance.now());
-    else this.hand.lose(held);
+    else if (await giveUp(this.group, this.hand, held)) tellTrimmed(this.teller, this.group.topic, 1);
   }
 
   private async claim(batch: readonly Held[], untouched: number): Promise<void> {

@@ -6,6 +6,7 @@
 
 import { isGone, isOurs, type ConsumerNames } from './consumer-name.ts';
 import type { Hand } from './hand.ts';
+import { tellTrimmed } from './leases.ts';
 import { CLAIMABLE_MS, type ConsumerInfo, type PendingEntry, type StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -42,9 +43,7 @@ export class Sweep {
     try {
       return await this.look(ownMs);
     } finally {
-      const { trimmed, group } = this;
-      if (trimmed > 0)
-        this.teller.note(`${trimmed} messages of topic ${group.topic} were trimmed before they were handled`);
+      tellTrimmed(this.teller, this.group.topic, this.trimmed);
     }
   }
 

@@ -6,7 +6,7 @@ import { decodeEntries, type RawEntry } from './entry.ts';
 import type { Limits } from './appetite.ts';
 import { Hand, type HandListener } from './hand.ts';
 import { Member, type Held } from './held.ts';
-import { renew } from './leases.ts';
+import { renew, tellTrimmed } from './leases.ts';
 import type { Reader, Source } from './reader.ts';
 import { release } from './release.ts';
 import { Retries } from './retries.ts';
@@ -143,13 +143,11 @@ export class Topic implements Source, HandListener {
     const old = this.hand.all.filter(({ touchedAt }) => touchedAt <= before);
     const isParked = ({ state }: Held): boolean => state === 'parked';
     try {
-      await renew(
-        this.group,
-        this.hand,
-        this.names.own,
-        old.filter((held) => !isParked(held)),
-      );
-      await renew(this.group, this.hand, this.names.parked, old.filter(isParked));
+      const { own, parked } = this.names;
+      const others = old.filter((held) => !isParked(held));
+      const trimmed = await renew(this.group, this.hand, own, others);
+      const parkedTrimmed = await renew(this.group, this.hand, parked, old.filter(isParked));
+      tellTrimmed(this.teller, this.name, trimmed + parkedTrimmed);
     } catch (error) {
       this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
     }
