@@ -132,7 +132,7 @@ export class Topic implements Source, HandListener {
     if (this.closing) return Promise.resolve();
     this.sweeping ??= this.lookAround(ownMs).finally(() => {
       this.sweeping = undefined;
-      this.reader.wake(this);
+      this.onRoom(); // handlers may have ended meanwhile
     });
     return this.sweeping;
   }
@@ -185,7 +185,7 @@ export class Topic implements Source, HandListener {
   onRoom(): void {
     if (this.hand.hasDue) this.retries.wake();
     if (this.hasAbandoned) {
-      if (this.hand.wanted > 0) void this.sweep();
+      if (this.hand.wanted > 0 && !this.nextLook) void this.sweep();
     } else {
       this.reader.wake(this);
     }
@@ -201,12 +201,13 @@ export class Topic implements Source, HandListener {
 
   private async lookAround(ownMs: number): Promise<void> {
     clearTimeout(this.nextLook);
+    this.nextLook = undefined;
     try {
       this.hasAbandoned = await this.abandoned.run(ownMs);
     } catch (error) {
       // The server's word is final; without one the question is still open.
       if (error instanceof Error && error.name === 'ReplyError') this.hasAbandoned = false;
-      else if (!this.closing) this.nextLook = setTimeout(() => void this.sweep(), FAILED_MS);
+      else if (!this.closing) this.nextLook = setTimeout(() => void this.sweep(0), FAILED_MS); // it may have claimed
       this.teller.note(`looking for abandoned messages of topic ${this.name} fails: ${messageOf(error)}`);
     }
   }
