@@ -2,7 +2,7 @@ import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { redisBroker } from '../../src/brokers/redis/broker.ts';
 import { publish, Recorder, subscribe } from '../conformance/bench.ts';
-import { connectionsTo, makeCertificates, RedisServer } from '../_support/redis.ts';
+import { connectionsTo, makeCertificates, RedisServer, startCluster } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { contextWith } from '../_support/broker-site.ts';
 import { openSite } from './_site.ts';
@@ -101,6 +101,17 @@ test('an ACL user with the commands that are needed, and no right to unblock, wo
   await subscription.close(AbortSignal.timeout(5000));
   await t.throwsAsync(subscribe(broker, 'forbidden', new Recorder()), { message: /NOPERM/ });
   t.deepEqual(lines, []);
+});
+
+test('on a cluster an ACL user that may not ask how it is is no reason to hang', async (t) => {
+  const servers = await startCluster(t.teardown);
+  const rights = ['~*', '+@all', '-cluster|info'];
+  for (const server of servers) await server.ask('acl', 'SETUSER', 'sidecar', 'on', '>secret', ...rights);
+  const login = { redisUsername: 'sidecar', redisPassword: 'secret' };
+  const settings = { redisHost: servers[0].address, redisType: 'cluster', ...login };
+  await t.throwsAsync(redisBroker.open(settings, contextWith([], 'team', AbortSignal.timeout(2000))), {
+    message: /error connecting to redis/,
+  });
 });
 
 test('TLS verifies the server by the given authority and shows our certificate', async (t) => {

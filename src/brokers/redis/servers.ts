@@ -129,8 +129,11 @@ async function establish<C extends Client>(client: C, signal?: AbortSignal): Pro
   signal?.addEventListener('abort', giveUp);
   let reason: Error | undefined;
   client.on('error', (error: Error & { lastNodeError?: Error }) => (reason ??= error.lastNodeError ?? error));
+  const { promise: ended, reject: onEnd } = Promise.withResolvers<never>();
+  client.once('end', () => onEnd(new Error('the connection was closed')));
   try {
-    await client.connect();
+    // A cluster whose node refuses to say how it is ends, and its promise does not settle.
+    await Promise.race([client.connect(), ended]);
     if (reason) throw reason;
     return client;
   } catch (error) {
