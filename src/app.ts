@@ -1,10 +1,11 @@
 /** The app beside the sidecar: waited for, asked what it wants, probed, and served through a channel of its protocol. */
 
+import type { ClientHttp2Stream } from 'node:http2';
 import { accepts, waitForPort } from './channels/discovery.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { AppHealth } from './core/app-health.ts';
 import { messageOf } from './core/errors.ts';
-import { invokeFailed, type Invocation, type Invoked } from './core/invocation.ts';
+import { invokeFailed, type Invocation, type Invoked, type RelayedCall } from './core/invocation.ts';
 import type { AppChannel } from './core/recipient.ts';
 import type { Retry } from './core/retry-policy.ts';
 import { checkRules } from './core/routing.ts';
@@ -99,13 +100,25 @@ export class App {
 
   /** Calls the app. Rejects with a SidecarError, also where another app is meant: there is no way to it from here. */
   async invoke(call: Invocation, signal: AbortSignal): Promise<Invoked> {
+    return this.reach(call.id).invoke({ ...call, headers: this.attested(call.headers) }, signal);
+  }
+
+  /** Begins a call of a service of the app's own. Throws a SidecarError, as `invoke` rejects. */
+  relay(call: RelayedCall, signal: AbortSignal): ClientHttp2Stream {
+    const channel = this.reach(call.id);
+    const { appProtocol } = this.context.options;
+    if (!channel.relay) throw invokeFailed(call.id, `an app over ${appProtocol} has no services of gRPC`);
+    return channel.relay({ ...call, headers: this.attested(call.headers) }, signal);
+  }
+
+  private reach(id: string): AppChannel {
     const { appId } = this.context.options;
-    if (call.id !== appId) {
-      throw invokeFailed(call.id, `other apps are not reachable through this sidecar, only its own: ${appId}`);
+    if (id !== appId) {
+      throw invokeFailed(id, `other apps are not reachable through this sidecar, only its own: ${appId}`);
     }
     if (!this.channel) throw invokeFailed(appId, 'app channel is not initialized');
     if (this.health && !this.health.isHealthy) throw invokeFailed(appId, 'app is not in a healthy state');
-    return this.channel.invoke({ ...call, headers: this.attested(call.headers) }, signal);
+    return this.channel;
   }
 
   /** Who calls whom is said by us and by no caller. */

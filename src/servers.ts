@@ -102,6 +102,7 @@ async function startGrpc(context: ServersContext, budget: MemoryBudget): Promise
       apiToken: options.environment.apiToken,
       access: accessOf(context),
       streams,
+      relay: (call, signal) => context.app.relay(call, signal),
       tracer: context.tracer,
       ready: () => readiness.missing.length === 0,
       onReadyChange: readiness.onChange,

@@ -1,6 +1,7 @@
 /** The app over gRPC (contract section 2). */
 
 import { randomUUID } from 'node:crypto';
+import type { ClientHttp2Stream } from 'node:http2';
 import { HTTPExtension_Verb, InvokeRequest, InvokeResponse } from '../../gen/dapr/proto/common/v1/common.ts';
 import {
   AppCallbackAlphaService,
@@ -13,7 +14,7 @@ import {
 } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { asBuffer, BULK_TYPE } from '../core/cloud-event.ts';
 import { GrpcCode, messageOf } from '../core/errors.ts';
-import { invokeFailed, RefusedByApp, type Invocation, type Invoked } from '../core/invocation.ts';
+import { invokeFailed, RefusedByApp, type Invocation, type Invoked, type RelayedCall } from '../core/invocation.ts';
 import type { Answer, AppChannel, TopicEvent } from '../core/recipient.ts';
 import { pauseOf, type Retry } from '../core/retry-policy.ts';
 import type { SubscriptionSpec } from '../core/subscription.ts';
@@ -57,6 +58,8 @@ const HEALTH = AppCallbackHealthCheckService.healthCheck.path;
 export class GrpcChannel implements AppChannel {
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
+  /** Calls that are passed on are as long as others want. They must not take what the app allows on a connection from events. */
+  private readonly relayed: GrpcClient;
   private readonly slots: Semaphore;
   /** Of BULK_METHODS, the one that the app answered last. */
   private bulkMethod: 0 | 1 = 0;
@@ -66,10 +69,14 @@ export class GrpcChannel implements AppChannel {
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
     this.slots = new Semaphore(options.maxConcurrency || Infinity);
-    this.client = new GrpcClient({
+    const to = {
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
       idleMs: options.idleMs,
+    };
+    this.relayed = new GrpcClient({ ...to, onCall: undefined });
+    this.client = new GrpcClient({
+      ...to,
       onCall:
         traffic &&
         ((call) => (call.method === HEALTH ? traffic.grpcProbed(call.code, call.ms) : traffic.grpcCalled(call))),
@@ -151,8 +158,13 @@ export class GrpcChannel implements AppChannel {
     }
   }
 
+  relay({ path, headers }: RelayedCall, signal: AbortSignal): ClientHttp2Stream {
+    return this.relayed.open(path, withToken([...headers], this.options.token), signal);
+  }
+
   async close(): Promise<void> {
     this.client.close();
+    this.relayed.close();
   }
 
   /** Waits for its turn where the app allows only so many at once. */

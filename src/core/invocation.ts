@@ -1,5 +1,6 @@
 /** A call to the app that is no event: service invocation, as far as it needs no other sidecar. */
 
+import type { ClientHttp2Stream } from 'node:http2';
 import { SidecarError } from './errors.ts';
 import type { Trace } from './trace.ts';
 
@@ -35,6 +36,19 @@ export interface Invoked {
 
 /** Rejects with a SidecarError when the app cannot be called, with RefusedByApp when it says no in gRPC. */
 export type Invoke = (call: Invocation, signal: AbortSignal) => Promise<Invoked>;
+
+/** A call of a service of the app's own, which goes on as the bytes that it is. */
+export interface RelayedCall {
+  /** The app that is meant. */
+  readonly id: string;
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  /** Flat list of names, in lower case, and values: the call's own, without pseudo headers and `te`. */
+  readonly headers: readonly string[];
+}
+
+/** Begins the call at the app; `signal` ends it. Throws a SidecarError when the app cannot be called. */
+export type Relay = (call: RelayedCall, signal: AbortSignal) => ClientHttp2Stream;
 
 export const invokeFailed = (id: string, reason: string, cause?: unknown): SidecarError =>
   new SidecarError('invoke-failed', `failed to invoke, id: ${id}, err: ${reason}`, { cause });

@@ -4,7 +4,7 @@
  */
 
 import type { Member } from '../lib/json-bytes.ts';
-import type { Invocation, Invoked } from './invocation.ts';
+import type { Invocation, Invoked, Relay } from './invocation.ts';
 import type { SubscriptionSpec } from './subscription.ts';
 
 /** One event on its way to a recipient. */
@@ -61,5 +61,7 @@ export interface AppChannel extends Recipient {
   probe(signal: AbortSignal): Promise<void>;
   /** Calls the app. Rejects when no answer came or could be read, with RefusedByApp when it refused in gRPC. */
   invoke(call: Invocation, signal: AbortSignal): Promise<Invoked>;
+  /** Begins a call of a service of the app's own. Undefined where the app has none of gRPC. */
+  readonly relay?: Relay;
   close(): Promise<void>;
 }

@@ -11,8 +11,10 @@ import { OK, type CallStatus, type ServerCall } from './call.ts';
 import { answerTrace, callerTrace, callSpans, endCallSpan, startCallSpan, type CallSpans } from './call-trace.ts';
 import { invalidBaggage, notAllowed, statusOf, unauthenticated } from './status.ts';
 
-/** Methods as the lists of allowed and denied APIs name them. */
-const API_NAMES: Readonly<Record<string, readonly [name: string, version: string]>> = {
+/** As the lists of allowed and denied APIs name what is called. */
+export type ApiName = readonly [name: string, version: string];
+export const INVOKE: ApiName = ['invoke', 'v1'];
+const API_NAMES: Readonly<Record<string, ApiName>> = {
   PublishEvent: ['publish', 'v1'],
   BulkPublishEvent: ['publish', 'v1'],
   BulkPublishEventAlpha1: ['publish', 'v1alpha1'],
@@ -20,7 +22,7 @@ const API_NAMES: Readonly<Record<string, readonly [name: string, version: string
   GetMetadata: ['metadata', 'v1'],
   SetMetadata: ['metadata', 'v1'],
   Shutdown: ['shutdown', 'v1'],
-  InvokeService: ['invoke', 'v1'],
+  InvokeService: INVOKE,
 };
 
 /** What a method knows of its caller, whichever protocol it used. */
@@ -113,13 +115,13 @@ export class CallGate {
     };
   }
 
-  /** Serves streams: asks for the token, then hands the call over. */
-  stream(serve: Serve): Serve {
+  /** Serves streams: asks for the token, then hands the call over. `api` where the name of the method does not tell. */
+  stream(serve: Serve, api?: ApiName): Serve {
     return (call) => {
       const context = contextOf(call);
       const started = performance.now();
       call.onClose((code) => this.ended(call.path, code, started, context, true));
-      const refusal = this.refusal(call.path, context);
+      const refusal = this.refusal(call.path, context, api);
       if (refusal) call.end(refusal);
       else serve(call);
     };
@@ -166,8 +168,12 @@ export class CallGate {
   }
 
   /** Why a call is not served. Lists come before the token, as in Dapr. */
-  private refusal(path: string, context: CallContext): CallStatus | undefined {
-    const [name, version] = API_NAMES[path.slice(path.lastIndexOf('/') + 1)] ?? [];
+  private refusal(
+    path: string,
+    context: CallContext,
+    api = API_NAMES[path.slice(path.lastIndexOf('/') + 1)],
+  ): CallStatus | undefined {
+    const [name, version] = api ?? [];
     if (name !== undefined && version !== undefined && !this.options.access.allows('grpc', { name, version }))
       return notAllowed();
     const token = context.header('dapr-api-token');

@@ -34,12 +34,13 @@ const RESETS: Resets = { burst: MAX_STREAMS, perSecond: 1000 };
 const MAX_HIDDEN_RESETS = 4 * MAX_STREAMS;
 const MAX_CONNECTIONS = 10_000;
 /** Requests of some hundred KiB come without waiting for the other side. */
-const STREAM_WINDOW_BYTES = 1 << 20;
+export const STREAM_WINDOW_BYTES = 1 << 20;
 const CONNECTION_WINDOW_BYTES = 4 << 20;
 /** What one header field may be long is the limit of node:http2; how many there are is limited by their size. */
 const MAX_HEADER_PAIRS = 10_000;
 
-export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+/** `rawHeaders`: names and values in turn, as they came. */
+export type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]) => void;
 
 export interface ConnectionsOptions {
   /** Of all headers of a call. */
@@ -70,6 +71,7 @@ export class Connections {
     this.server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       maxHeaderListPairs: MAX_HEADER_PAIRS,
+      strictSingleValueFields: false, // what an app answers twice is passed on
       streamResetBurst: MAX_HIDDEN_RESETS,
       streamResetRate: MAX_HIDDEN_RESETS,
       settings: {
@@ -128,7 +130,7 @@ export class Connections {
         this.load.add(session, -bytes);
         if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && !resets.take()) calm(session);
       });
-      onStream(stream, headers);
+      onStream(stream, headers, rawHeaders);
     });
     const pinging = setInterval(() => {
       if (calls === 0 && ++idlePings >= most) return void session.close();

@@ -1,19 +1,21 @@
 /** The gRPC server: what is served where, and how it stops. */
 
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants } from 'node:http2';
 import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { GrpcCode } from '../core/errors.ts';
+import type { Relay } from '../core/invocation.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { MemoryBudget } from '../lib/memory-budget.ts';
 import { sleep } from '../lib/sleep.ts';
-import { bindUnary, CallGate, type CallGateOptions, type Serve } from './bind.ts';
+import { bindUnary, CallGate, INVOKE, type CallGateOptions, type Serve } from './bind.ts';
 import { ServerCall } from './call.ts';
 import { Connections, type OnStream } from './connections.ts';
 import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
 import type { CallLimits } from './incoming.ts';
 import { Load } from './load.ts';
+import { passOn, type RawCall } from './relay.ts';
 import { createReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
@@ -27,6 +29,8 @@ export interface GrpcServerOptions extends CallGateOptions {
   /** Of all headers of a call. */
   readonly maxHeaderBytes: number;
   readonly streams: Streams;
+  /** Where calls of other services go. */
+  readonly relay: Relay;
   readonly ready: () => boolean;
   readonly onReadyChange: (listener: () => void) => () => void;
 }
@@ -59,9 +63,15 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
     gate.stream((call) => streams.serve(call)),
   );
 
+  const services = new Set([...routes.keys()].map(serviceOf));
+  const relayed = (raw: RawCall): Serve =>
+    gate.stream((call) => passOn(call, raw, options.relay, options.budget), INVOKE);
+
   const listening = new Map<string, Connections>();
   const maxMessageBytes = options.maxBodyBytes > 0 ? options.maxBodyBytes : Infinity;
-  const onStream = dispatch(routes, { maxMessageBytes, budget: options.budget });
+  const onStream = dispatch(routes, { maxMessageBytes, budget: options.budget }, (path, raw) =>
+    services.has(serviceOf(path)) ? undefined : relayed(raw),
+  );
   const load = new Load(options.budget.maxBytes / CALLS_SHARE);
   const open = async (name: string, where: ListenOptions): Promise<number> => {
     const connections = new Connections(onStream, { maxHeaderBytes: options.maxHeaderBytes, load });
@@ -106,9 +116,15 @@ export async function startInternalServer(address: string, port: number): Promis
   };
 }
 
-/** Each stream to the method that its path names. What is no gRPC is 415, as the protocol wants. */
-function dispatch(routes: ReadonlyMap<string, Serve>, limits: CallLimits): OnStream {
-  return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+const serviceOf = (path: string): string => path.slice(0, path.lastIndexOf('/'));
+
+/** Each stream to the method that its path names, or to `others`. What is no gRPC is 415, as the protocol wants. */
+function dispatch(
+  routes: ReadonlyMap<string, Serve>,
+  limits: CallLimits,
+  others?: (path: string, raw: RawCall) => Serve | undefined,
+): OnStream {
+  return (stream, headers, rawHeaders) => {
     if (stream.destroyed) return; // with its connection, for what its calls weigh
     if (!CONTENT_TYPE.test(headers['content-type'] ?? '')) {
       stream.respond({ ':status': 415 }, { endStream: true });
@@ -116,7 +132,7 @@ function dispatch(routes: ReadonlyMap<string, Serve>, limits: CallLimits): OnStr
       return;
     }
     const call = new ServerCall(stream, headers, limits);
-    const serve = routes.get(call.path);
+    const serve = routes.get(call.path) ?? others?.(call.path, { stream, rawHeaders });
     if (serve) serve(call);
     else call.end({ code: GrpcCode.UNIMPLEMENTED, details: `the method ${call.path} is not served` });
   };

@@ -109,7 +109,7 @@ test('what is not served is UNIMPLEMENTED', async (t) => {
       client.makeUnaryRequest(path, asIs, asIs, Buffer.alloc(0), (error) => resolve(error?.code));
     });
   t.is(await raw('/dapr.proto.runtime.v1.Dapr/GetState'), 12);
-  t.is(await raw('/some.other.Service/Method'), 12);
+  t.is(await raw('/grpc.health.v1.Health/Method'), 12);
 });
 
 test('a message past the limit is RESOURCE_EXHAUSTED', async (t) => {

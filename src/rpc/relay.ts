@@ -1,0 +1,140 @@
+/**
+ * Calls of services that are none of ours: they are the app's, and go there and back as the bytes that they are
+ * (contract 1.1). Nothing is kept but what the slower side has not taken yet.
+ */
+
+import { constants, type ClientHttp2Stream, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { CallEnd } from '../channels/grpc-client.ts';
+import { GrpcCode, SidecarError } from '../core/errors.ts';
+import type { Relay } from '../core/invocation.ts';
+import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
+import { OK, type CallStatus, type ServerCall } from './call.ts';
+import { STREAM_WINDOW_BYTES } from './connections.ts';
+import { statusOf } from './status.ts';
+
+/** A stream of the server with its headers as they came, names and values in turn. */
+export interface RawCall {
+  readonly stream: ServerHttp2Stream;
+  readonly rawHeaders: readonly string[];
+}
+
+const NO_APP_ID: CallStatus = {
+  code: GrpcCode.UNKNOWN,
+  details: 'failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found',
+};
+/** Of HTTP/2, and the token that was for the sidecar. */
+const NOT_ASKED = /^(?::|te$|dapr-api-token$)/;
+const NOT_ANSWERED = /^(?::|content-type$|content-length$)/;
+/** What the app may send before anybody reads: the window of HTTP/2. */
+const ANSWER_WINDOW_BYTES = 65_535;
+
+/** Passes a call on. What keeps it from the app is the call's status. */
+export function passOn(call: ServerCall, { stream, rawHeaders }: RawCall, relay: Relay, budget: MemoryBudget): void {
+  const id = call.header('dapr-callee-app-id') ?? call.header('dapr-app-id');
+  if (id === undefined) return call.end(NO_APP_ID);
+  const leaving = new AbortController();
+  try {
+    const headers = without(NOT_ASKED, rawHeaders);
+    const app = relay({ id, path: call.path, headers }, leaving.signal);
+    new Relayed(call, stream, app, leaving, budget).run();
+  } catch (error) {
+    call.end(statusOf(SidecarError.from(error)));
+  }
+}
+
+/** A call between its client and the app. */
+class Relayed implements Waiting {
+  private readonly call: ServerCall;
+  private readonly client: ServerHttp2Stream;
+  private readonly app: ClientHttp2Stream;
+  private readonly leaving: AbortController;
+  private readonly budget: MemoryBudget;
+  /** Bytes that the budget counts for what waits here, or may. */
+  private held = 0;
+  private isOver = false;
+
+  constructor(
+    call: ServerCall,
+    client: ServerHttp2Stream,
+    app: ClientHttp2Stream,
+    leaving: AbortController,
+    budget: MemoryBudget,
+  ) {
+    this.call = call;
+    this.client = client;
+    this.app = app;
+    this.leaving = leaving;
+    this.budget = budget;
+  }
+
+  run(): void {
+    const { call, client, app } = this;
+    const end = new CallEnd(app);
+    call.onCancelled(() => this.leave());
+    call.onClose(() => this.leave());
+    this.pump(client, app, STREAM_WINDOW_BYTES);
+    client.once('end', () => {
+      if (!client.closed) app.end(); // a reset is an end, too, and none of the request
+    });
+    app.once('response', (headers, _flags, raw) => {
+      if (headers[':status'] !== 200 || end.headers) return void app.resume(); // no message comes
+      call.sendHeaders(without(NOT_ANSWERED, raw));
+      this.pump(app, client, ANSWER_WINDOW_BYTES);
+    });
+    const answer = (): void => {
+      if (this.isOver) return;
+      this.leave();
+      const { code, message: details } = end.failure() ?? { ...OK, message: '' };
+      call.end({ code, details, ...(end.headers && { trailers: trailersOf(end.headers) }) });
+    };
+    app.once('end', answer).once('close', answer);
+  }
+
+  /** For its memory: one side does not read. A status would wait as well. */
+  giveUp(): void {
+    this.leave();
+    this.client.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  /** Lets go of the app, who hears of it where the call has not ended there. */
+  private leave(): void {
+    if (this.isOver) return;
+    this.hold(-this.held);
+    this.isOver = true;
+    if (!this.app.readableEnded || !this.app.writableFinished) this.leaving.abort();
+  }
+
+  /** Moves bytes. Who sends waits for who reads; until it hears of that, a window full of bytes may come. */
+  private pump(from: Duplex, to: Duplex, windowBytes: number): void {
+    from.on('data', (piece: Buffer) => {
+      if (this.isOver) return;
+      this.hold(piece.length);
+      if (to.write(piece, () => this.hold(-piece.length))) return;
+      from.pause();
+      this.hold(windowBytes);
+      to.once('drain', () => {
+        this.hold(-windowBytes);
+        from.resume();
+      });
+    });
+  }
+
+  /** Counts so many bytes more, or fewer. */
+  private hold(bytes: number): void {
+    if (this.isOver) return;
+    this.held += bytes;
+    if (this.held > 0) this.budget.await(this);
+    else this.budget.forget(this);
+    this.budget.keep(bytes);
+  }
+}
+
+const without = (names: RegExp, headers: readonly string[]): string[] =>
+  headers.filter((_, i) => !names.test(headers[i - (i % 2)] as string));
+
+/** Status and all; a name that came more than once has its values with commas, which to gRPC is the same. */
+function trailersOf(headers: IncomingHttpHeaders): Record<string, string> {
+  const kept = Object.entries(headers).filter(([name]) => !NOT_ANSWERED.test(name));
+  return Object.fromEntries(kept.map(([name, value]) => [name, [value ?? []].flat().join(', ')]));
+}
