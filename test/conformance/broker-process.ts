@@ -12,8 +12,11 @@ export interface Opening {
 }
 
 export type Order =
-  /** `hold`: the handlers do not end before their signal aborts, and succeed then, too late. */
-  | { readonly order: 'subscribe'; readonly topic: string; readonly hold: boolean }
+  /**
+   * `hold`: the handlers do not end before their signal aborts, and succeed then, too late. `retryMs`: after the first
+   * attempt a message waits so long.
+   */
+  | { readonly order: 'subscribe'; readonly topic: string; readonly hold: boolean; readonly retryMs?: number }
   /** Publishes `prefix-0`, `prefix-1` ... one by one, `inFlight` at once. */
   | {
       readonly order: 'publish';
@@ -37,9 +40,10 @@ const factory = FACTORIES.find((one) => one.type === type);
 if (!factory) throw new Error(`no broker is of type ${type}`);
 const broker = await factory.open(settings, contextOf(consumerId, home));
 
-async function subscribe(topic: string, hold: boolean): Promise<void> {
+async function subscribe({ topic, hold, retryMs }: Order & { order: 'subscribe' }): Promise<void> {
   await broker.subscribe(topic, { metadata: {} }, async (message, signal) => {
     const told = tell({ event: 'delivered', text: textOf(message), attempt: message.attempt });
+    if (retryMs !== undefined && message.attempt === 1) return told.then(() => ({ kind: 'retry', afterMs: retryMs }));
     if (!hold) return told.then(() => SUCCESS);
     return new Promise((resolve) => {
       signal.addEventListener('abort', () => {
@@ -65,7 +69,7 @@ async function publish({ topic, prefix, count, inFlight }: Order & { order: 'pub
 }
 
 process.on('message', (order: Order) => {
-  void (order.order === 'subscribe' ? subscribe(order.topic, order.hold) : publish(order));
+  void (order.order === 'subscribe' ? subscribe(order) : publish(order));
 });
 process.on('disconnect', () => process.exit());
 void tell({ event: 'ready' });

@@ -6,23 +6,30 @@ import { join } from 'node:path';
 import { until } from '../_support/until.ts';
 import type { News, Opening, Order } from './broker-process.ts';
 
+export interface Surroundings {
+  /** Files cannot grow past this, as on a disk that is full. */
+  readonly maxFileKiB?: number;
+  readonly nodeOptions?: string;
+}
+
 export class BrokerProcess {
   readonly news: News[] = [];
   private readonly child: ChildProcess;
 
-  private constructor(opening: Opening, maxFileKiB: number) {
+  private constructor(opening: Opening, { maxFileKiB, nodeOptions }: Surroundings) {
     const script = join(import.meta.dirname, 'broker-process.ts');
     const limited = ['-c', `ulimit -f ${maxFileKiB}; exec "$0" "$@"`, process.execPath];
     this.child = fork(script, [JSON.stringify(opening)], {
-      execArgv: maxFileKiB === Infinity ? [] : limited,
-      ...(maxFileKiB < Infinity && { execPath: 'bash' }),
+      ...(nodeOptions !== undefined && { env: { ...process.env, NODE_OPTIONS: nodeOptions } }),
+      execArgv: maxFileKiB === undefined ? [] : limited,
+      ...(maxFileKiB !== undefined && { execPath: 'bash' }),
     });
     this.child.on('message', (news: News) => this.news.push(news));
   }
 
-  /** Resolves when the broker is open. Its files cannot grow past `maxFileKiB`, as on a disk that is full. */
-  static async start(opening: Opening, maxFileKiB = Infinity): Promise<BrokerProcess> {
-    const process = new BrokerProcess(opening, maxFileKiB);
+  /** Resolves when the broker is open. */
+  static async start(opening: Opening, surroundings: Surroundings = {}): Promise<BrokerProcess> {
+    const process = new BrokerProcess(opening, surroundings);
     await process.until('ready');
     return process;
   }
@@ -31,7 +38,7 @@ export class BrokerProcess {
     this.child.send(order);
   }
 
-  async subscribe(topic: string, options: { hold: boolean }): Promise<void> {
+  async subscribe(topic: string, options: { hold: boolean; retryMs?: number }): Promise<void> {
     this.tell({ order: 'subscribe', topic, ...options });
     await this.until('subscribed');
   }

@@ -1,15 +1,16 @@
 /** The embedded broker among processes that are killed, stopped and started. */
 
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import test, { type ExecutionContext } from 'ava';
 import { sqliteBroker } from '../../src/brokers/sqlite/broker.ts';
 import type { Broker } from '../../src/core/broker.ts';
 import { until } from '../_support/until.ts';
 import { contextOf, Recorder, subscribe, texts } from './bench.ts';
 import { crashes, type MeetingPlace } from './crashes.ts';
-import { BrokerProcess } from './processes.ts';
+import { BrokerProcess, type Surroundings } from './processes.ts';
 
 /** A database of the test's own, with the brokers and processes at it; gone at the end. */
 class Place implements MeetingPlace {
@@ -28,9 +29,9 @@ class Place implements MeetingPlace {
     return broker;
   }
 
-  async start(consumerId: string, maxFileKiB = Infinity): Promise<BrokerProcess> {
+  async start(consumerId: string, surroundings: Surroundings = {}): Promise<BrokerProcess> {
     const { settings, home } = this;
-    const started = await BrokerProcess.start({ type: 'pubsub.sqlite', settings, consumerId, home }, maxFileKiB);
+    const started = await BrokerProcess.start({ type: 'pubsub.sqlite', settings, consumerId, home }, surroundings);
     this.processes.push(started);
     return started;
   }
@@ -130,7 +131,7 @@ among('processes that start at the same moment make one database', async (t, pla
 });
 
 among('on a full disk a publish fails, delivery goes on, and what was acknowledged arrives', async (t, place) => {
-  const cramped = await place.start('cramped', 400);
+  const cramped = await place.start('cramped', { maxFileKiB: 400 });
   await cramped.subscribe('full', { hold: false });
   cramped.tell({ order: 'publish', topic: 'full', prefix: 'm', count: 300, inFlight: 1 });
   await cramped.until('published');
@@ -142,3 +143,39 @@ among('on a full disk a publish fails, delivery goes on, and what was acknowledg
   await until(() => recorder.messages.length >= acknowledged.length, 'a sibling with room has them all');
   t.deepEqual(recorder.texts.toSorted(), acknowledged.toSorted());
 });
+
+/** Node options by which the wall clock is off by as many milliseconds as the file says at the time. */
+function clockSetBy(file: string): string {
+  const code = `
+    import { readFileSync } from 'node:fs';
+    const right = Date.now;
+    Date.now = () => right() + Number(readFileSync('${file}', 'utf8'));`;
+  return `--import=data:text/javascript,${encodeURIComponent(code)}`;
+}
+
+for (const [change, when] of [
+  ['set back by an hour', -3_600_000],
+  ['set forward by an hour', 3_600_000],
+] as const) {
+  among(`a retry comes in time although the clock is ${change} while it waits`, async (t, place) => {
+    const clock = join(place.home, 'clock');
+    writeFileSync(clock, '0');
+    const nodeOptions = clockSetBy(clock);
+    const [first, sibling] = await Promise.all([
+      place.start('team', { nodeOptions }),
+      place.start('team', { nodeOptions }),
+    ]);
+    await Promise.all([first, sibling].map((one) => one.subscribe('clock', { hold: false, retryMs: 5000 })));
+    first.tell({ order: 'publish', topic: 'clock', prefix: 'm', count: 8, inFlight: 8 });
+    const file = new DatabaseSync(join(place.home, 'p.db'), { readOnly: true });
+    const waiting = file.prepare('SELECT count(*) AS n FROM pending WHERE owner_id IS NULL AND due > 0');
+    await until(() => waiting.get()?.['n'] === 8, 'all wait for their retry');
+    file.close();
+    writeFileSync(clock, String(when));
+    await until(() => first.count('delivered') + sibling.count('delivered') >= 16, 'they came again');
+    const attempts = [first, sibling].flatMap(({ news }) =>
+      news.flatMap((one) => ('attempt' in one ? [one.attempt] : [])),
+    );
+    t.deepEqual(attempts.toSorted(), [...Array<number>(8).fill(1), ...Array<number>(8).fill(2)]);
+  });
+}

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { threadId } from 'node:worker_threads';
 import { isBusy, patiently } from './patience.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 /** In the file's header, so that a database of something else is not taken for ours. */
 const APPLICATION_ID = 0x64707362;
 
@@ -18,7 +18,7 @@ export const PARKED = Number.MAX_SAFE_INTEGER;
  *   passes a message that appears later. AUTOINCREMENT: an id is never used again, also after pruning.
  * - `consumer_group`: one group on one topic. What lies behind its `cursor` was delivered at least once.
  * - `pending`: delivered and not settled. With an owner: leased, or parked when `due` is PARKED. Without: waits
- *   until `due` for whoever comes first.
+ *   until `due` for whoever comes first, and no longer than `wait` from now, however the wall clock was set meanwhile.
  * - `owner`: one broker in one process. `beat` grows as long as it is well.
  * - `waiter`: the owner has nothing left to do for the group. Who makes something deliverable takes the row away
  *   and rings.
@@ -46,6 +46,7 @@ const TABLES = `
     owner_id INTEGER,
     attempt INTEGER NOT NULL,
     due INTEGER NOT NULL,
+    wait INTEGER,
     PRIMARY KEY (group_id, message_id)
   ) WITHOUT ROWID;
   CREATE INDEX pending_due ON pending (group_id, due) WHERE owner_id IS NULL;
@@ -59,6 +60,9 @@ const TABLES = `
     PRIMARY KEY (group_id, owner_id)
   ) WITHOUT ROWID;
 `;
+
+/** From schema 1; releases that know no more write on into the same table. */
+const UPGRADE = 'ALTER TABLE pending ADD COLUMN wait INTEGER';
 
 /** Opens the database, first making it and its directory if need be. Throws an error that names the file and says why. */
 export function openDatabase(path: string, busyTimeoutMs: number): DatabaseSync {
@@ -113,10 +117,9 @@ function prepareFile(database: DatabaseSync): void {
   if (!isOurs(database)) database.exec('PRAGMA journal_mode = WAL');
   database.exec('BEGIN IMMEDIATE');
   try {
-    if (!isOurs(database)) {
-      database.exec(`${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${VERSION}`);
-    }
-    database.exec('COMMIT');
+    if (!isOurs(database)) database.exec(`${TABLES} PRAGMA application_id = ${APPLICATION_ID}`);
+    else if (pragma(database, 'user_version') < VERSION) database.exec(UPGRADE);
+    database.exec(`PRAGMA user_version = ${VERSION}; COMMIT`);
   } finally {
     if (database.isTransaction) database.exec('ROLLBACK');
   }

@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { GroupStats } from '../../core/broker.ts';
-import { RELEASED, SETTLED, UNSEEN, type Publication, type Settlement } from './protocol.ts';
+import { SETTLED, UNSEEN, type Publication, type Settlement } from './protocol.ts';
 import { PARKED } from './schema.ts';
 
 /** A message on its way to a member. */
@@ -48,7 +48,7 @@ export class Store {
     );
     this.settleOne = rows('DELETE FROM pending WHERE group_id = ? AND message_id = ? AND owner_id = ?');
     this.postponeOne = rows(
-      `UPDATE pending SET owner_id = ?, due = ?, attempt = attempt - ?
+      `UPDATE pending SET owner_id = ?, due = ?, wait = ?, attempt = attempt - ?
        WHERE group_id = ? AND message_id = ? AND owner_id = ?`,
     );
     this.selectFresh = rows(`SELECT ${MESSAGE}, 1 FROM message m WHERE m.topic = ? AND m.id > ? ORDER BY m.id LIMIT ?`);
@@ -85,11 +85,16 @@ export class Store {
     if (verdict === SETTLED) {
       this.settleOne.run(group, message, owner);
     } else if (verdict === Infinity) {
-      this.postponeOne.run(owner, PARKED, 0, group, message, owner);
+      this.postponeOne.run(owner, PARKED, null, 0, group, message, owner);
     } else {
-      const due = verdict === RELEASED || verdict === UNSEEN ? 0 : Math.ceil(now + verdict);
-      this.postponeOne.run(null, due, verdict === UNSEEN ? 1 : 0, group, message, owner);
+      const [due, wait] = verdict < 0 ? [0, null] : [now + Math.ceil(verdict), Math.ceil(verdict)];
+      this.postponeOne.run(null, due, wait, verdict === UNSEEN ? 1 : 0, group, message, owner);
     }
+  }
+
+  /** Lets no message wait longer from `now` than it was told to when it began: the wall clock may have been set back. */
+  limitWaits(now: number): void {
+    this.database.prepare('UPDATE pending SET due = ? + wait WHERE owner_id IS NULL AND due > ? + wait').run(now, now);
   }
 
   /** Leases what there is to `owner`: what is due again first, then what is new, in order. */

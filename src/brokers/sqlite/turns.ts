@@ -110,6 +110,12 @@ export class Turns {
     for (const member of this.members.values()) member.awake ||= !asleep.has(member.group);
   }
 
+  /** When the wall clock was set back: what waits is due as if it began to wait now at the latest. */
+  limitWaits(): void {
+    this.transact(false, (now) => this.store.limitWaits(now));
+    for (const member of this.members.values()) member.awake = true;
+  }
+
   /** Runs `work` as one transaction of an owner in good standing. Throws what went wrong, nothing is done then. */
   transact<T>(durable: boolean, work: (now: number) => T): T {
     if (durable !== this.durable) {

@@ -11,6 +11,7 @@ import { openDatabase } from './schema.ts';
 import type { DatabaseOptions } from './settings.ts';
 import { Store } from './store.ts';
 import { Turns } from './turns.ts';
+import { WallClock } from './wall-clock.ts';
 import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 
 /** How often to look after siblings, and for what a lost bell would have said. */
@@ -39,6 +40,7 @@ class DatabaseThread {
   private readonly dataVersion: StatementSync;
   private seenVersion: unknown;
   private choresAt = -Infinity;
+  private readonly clock = new WallClock();
 
   constructor(port: MessagePort, options: DatabaseOptions) {
     this.port = port;
@@ -54,6 +56,7 @@ class DatabaseThread {
   start(): void {
     try {
       this.turns.transact(false, () => this.leases.beat());
+      this.turns.limitWaits();
     } catch (error) {
       throw new Error(`cannot use database ${this.path}: ${messageOf(error)}`, { cause: error });
     }
@@ -136,6 +139,7 @@ class DatabaseThread {
       if (version !== this.seenVersion) this.look();
       this.seenVersion = version;
       this.buryTheDead();
+      if (this.clock.wasSetBack) this.limitWaits();
       if (isTimeForChores) this.doChores();
     });
     this.planTick();
@@ -145,6 +149,12 @@ class DatabaseThread {
   private refuseAnotherFile(): void {
     if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.inode) return;
     throw new Error(`${this.path} was removed or replaced`);
+  }
+
+  private limitWaits(): void {
+    this.turns.limitWaits();
+    this.clock.accept();
+    this.plan();
   }
 
   private doChores(): void {

@@ -43,13 +43,24 @@ test('a database that another one makes meanwhile, between any two reads, is the
   t.true(interruptions > 1);
 });
 
+test('a database of schema 1 is taken over with what waits in it', (t) => {
+  const path = join(temporary(t), 'p.db');
+  const before = openDatabase(path, 1000);
+  before.exec(`ALTER TABLE pending DROP COLUMN wait; PRAGMA user_version = 1;
+    INSERT INTO pending (group_id, message_id, owner_id, attempt, due) VALUES (1, 1, NULL, 3, 5000)`);
+  const [first, second] = [openDatabase(path, 1000), openDatabase(path, 1000)];
+  t.like(second.prepare('SELECT attempt, due, wait FROM pending').get(), { attempt: 3, due: 5000, wait: null });
+  t.is(second.prepare('PRAGMA user_version').get()?.['user_version'], 2);
+  for (const database of [before, first, second]) database.close();
+});
+
 test('a database of a newer release is refused, and says which release is needed', (t) => {
   const path = join(temporary(t), 'p.db');
   const database = openDatabase(path, 1000);
   database.exec('PRAGMA user_version = 99');
   database.close();
   t.throws(() => openDatabase(path, 1000), {
-    message: /p\.db: a newer release wrote it \(schema 99, this one knows 1\)/,
+    message: /p\.db: a newer release wrote it \(schema 99, this one knows 2\)/,
   });
 });
 

@@ -71,3 +71,26 @@ test('a topic without group has lag and an age', (t) => {
   t.deepEqual(store.stats('t', 'nobody', 1500), { lag: 3, pending: 0, parked: 0, oldestUnsettledMs: 500 });
   t.deepEqual(store.stats('unknown', 'g', 1500), { lag: 0, pending: 0, parked: 0, oldestUnsettledMs: 0 });
 });
+
+test('after the clock was set back nothing waits longer than it was told to', (t) => {
+  const { store, group } = storeWith(t, 4);
+  const [short, long, parked, held] = store.claim(group, 't', 1, ALL, 1e9).map(({ id }) => id) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  store.settle([1, group, 1, short, 100, 0], 1e9);
+  store.settle([1, group, 1, long, 5000, 0], 1e9);
+  store.settle([1, group, 1, parked, Infinity, 0], 1e9);
+  store.limitWaits(1e9 + 50);
+  t.is(store.nextDue(group, false, 0), 1e9 + 100, 'on a clock that runs nothing changes');
+  store.limitWaits(1e6);
+  store.limitWaits(1e6 + 50);
+  t.deepEqual(ids(store.claim(group, 't', 2, ALL, 1e6 + 99)), []);
+  t.deepEqual(ids(store.claim(group, 't', 2, ALL, 1e6 + 100)), [short]);
+  t.is(store.nextDue(group, false, 1e6 + 100), 1e6 + 5000);
+  t.like(store.stats('t', 'g', 1e6), { pending: 4, parked: 1 });
+  store.settle([1, group, 1, held, SETTLED, 0], 1e6);
+  t.is(store.stats('t', 'g', 1e6).pending, 3, 'what is in hand stays with its owner');
+});
