@@ -24,7 +24,8 @@ export class Pruning {
   private readonly floor: StatementSync;
   private readonly candidates: StatementSync;
   private readonly remove: StatementSync;
-  /** How far this round has looked in a topic: what is behind and still there is pending. */
+  private readonly redate: StatementSync;
+  /** How far this round has looked in a topic: what is behind and still there is pending, or dated anew. */
   private readonly seen = new Map<string, number>();
 
   constructor(database: DatabaseSync, limits: PruningLimits) {
@@ -36,6 +37,7 @@ export class Pruning {
     this.candidates = rows(
       `SELECT id, published FROM message WHERE topic = ? AND id > ? AND id <= ? ORDER BY id LIMIT ${STEP}`,
     );
+    this.redate = rows('UPDATE message SET published = ? WHERE id = ?');
     this.remove = rows(
       `DELETE FROM message WHERE id = ? AND NOT EXISTS (
          SELECT 1 FROM consumer_group g JOIN pending p ON p.group_id = g.id
@@ -53,11 +55,22 @@ export class Pruning {
     const rows = this.candidates.all(topic, from, floor ?? Number.MAX_SAFE_INTEGER) as unknown as [number, number][];
     const crowded = floor !== null && this.usedBytes() > this.limits.maxHistoryBytes;
     for (const [id, published] of rows) {
-      if (!crowded && published >= now - this.limits.retentionMs) break;
-      if (this.remove.run(id, topic).changes === 0) this.seen.set(topic, id);
+      if (crowded || published < now - this.limits.retentionMs) this.drop(id, topic);
+      else if (published > now) this.date(id, topic, now);
+      else break;
       this.progress = true;
     }
     return true;
+  }
+
+  private drop(id: number, topic: string): void {
+    if (this.remove.run(id, topic).changes === 0) this.seen.set(topic, id);
+  }
+
+  /** One of a clock that was ahead would hold up those behind it, maybe for years. */
+  private date(id: number, topic: string, now: number): void {
+    this.redate.run(now, id);
+    this.seen.set(topic, id);
   }
 
   private endRound(): boolean {

@@ -130,3 +130,16 @@ test('a message that was released and pruning meet without loss', (t) => {
   fixture.prune(10_000);
   t.is(fixture.store.claim(group, 't', OWNER, { messages: 3, bytes: 1000 }, 0).length, 3);
 });
+
+test('a message from a clock that was ahead goes its retention after that was set right, and holds up no other', (t) => {
+  const fixture = new Fixture(t);
+  fixture.publish('t', 450, 1e9);
+  fixture.publish('t', 5, 1000);
+  fixture.handle('t', 'g');
+  fixture.prune(1010);
+  t.is(fixture.count('t'), 455);
+  fixture.prune(1110);
+  t.is(fixture.count('t'), 455);
+  fixture.prune(1111);
+  t.is(fixture.count('t'), 0);
+});
