@@ -33,6 +33,10 @@ export const createMember = (
   nextDue: Infinity,
 });
 
-/** Whether it has room, and there may be something for it. */
-export const isClaimable = ({ messages, bytes, awake, nextDue }: Member, now: number): boolean =>
-  messages > 0 && bytes > 0 && (awake || nextDue <= now);
+/** When there may be something for it that it has room for: milliseconds since the epoch, Infinity when not by itself. */
+export const claimableAt = ({ messages, bytes, awake, nextDue }: Member): number => {
+  if (messages <= 0 || bytes <= 0) return Infinity;
+  return awake ? 0 : nextDue;
+};
+
+export const isClaimable = (member: Member, now: number): boolean => claimableAt(member) <= now;

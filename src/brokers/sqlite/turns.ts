@@ -7,7 +7,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { GroupStats } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { ownersOf, type Leases } from './leases.ts';
-import { createMember, isClaimable, type Member } from './member.ts';
+import { claimableAt, createMember, isClaimable, type Member } from './member.ts';
 import { patiently } from './patience.ts';
 import { pack, SETTLED, type Call, type CallResult, type Delivery } from './protocol.ts';
 import type { Reply, Request, Settlement } from './protocol.ts';
@@ -100,7 +100,7 @@ export class Turns {
   /** When it will have, as far as is known now: milliseconds since the epoch. */
   get nextDue(): number {
     let next = Infinity;
-    for (const { messages, nextDue } of this.members.values()) if (messages > 0) next = Math.min(next, nextDue);
+    for (const member of this.members.values()) next = Math.min(next, claimableAt(member));
     return next;
   }
 

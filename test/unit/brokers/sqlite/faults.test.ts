@@ -37,6 +37,15 @@ const message = (content: string | Uint8Array = 'x'): OutboundMessage => ({
   metadata: {},
 });
 
+/** The database threads that are started from now on. */
+function watchWorkers(t: ExecutionContext): Worker[] {
+  const workers: Worker[] = [];
+  const onWorker = (worker: Worker): void => void workers.push(worker);
+  process.on('worker', onWorker);
+  t.teardown(() => process.off('worker', onWorker));
+  return workers;
+}
+
 /** Takes the write lock as another process would. */
 function lock(t: ExecutionContext, path: string): () => void {
   const database = new DatabaseSync(path);
@@ -111,10 +120,7 @@ test('what waits for a database that hangs is bounded', async (t) => {
 });
 
 test.serial('when the database thread dies, handlers are told, and everything goes on with another', async (t) => {
-  const workers: Worker[] = [];
-  const onWorker = (worker: Worker): void => void workers.push(worker);
-  process.on('worker', onWorker);
-  t.teardown(() => process.off('worker', onWorker));
+  const workers = watchWorkers(t);
   const { broker, lines } = await open(t);
   const attempts: number[] = [];
   const { promise: aborted, resolve: tell } = Promise.withResolvers<void>();
@@ -186,4 +192,25 @@ test('a damaged file is named', async (t) => {
   await t.throwsAsync(open(t, { connectionString: path }), {
     message: /^cannot use database .*p\.db: database disk image is malformed$/,
   });
+});
+
+test.serial('a subscription with as much in hand as it may have costs nothing', async (t) => {
+  const workers = watchWorkers(t);
+  const { broker } = await open(t);
+  let seen = 0;
+  const { promise: gate, resolve } = Promise.withResolvers<void>();
+  await broker.subscribe('t', { metadata: {} }, async () => {
+    seen++;
+    await gate;
+    return { kind: 'success' };
+  });
+  for (let index = 0; index < 6; index++) await broker.publish('t', [message(Buffer.alloc(4 * 2 ** 20))]);
+  await until(() => seen === 4, '16 MiB are in hand');
+  const began = workers[0]?.performance.eventLoopUtilization();
+  const end = performance.now() + 1000;
+  await until(() => performance.now() > end, 'a second was over');
+  const { utilization } = workers[0]?.performance.eventLoopUtilization(began) as { utilization: number };
+  t.true(utilization < 0.05, `the thread was busy for ${utilization} of a second`);
+  resolve();
+  await until(() => seen === 6, 'the rest came');
 });
