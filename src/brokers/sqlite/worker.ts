@@ -179,7 +179,9 @@ class DatabaseThread {
     for (const owner of new Set(woken)) this.leases.ring(owner);
   }
 
+  /** The next step comes by itself; when this one is called for while another waits, they are one. */
   private prune(): void {
+    clearTimeout(this.pruneTimer);
     if (this.turns.transact(false, (now) => this.pruning.step(now))) {
       this.pruneTimer = setTimeout(() => this.attempt(() => this.prune()), PRUNE_STEP_MS);
     }

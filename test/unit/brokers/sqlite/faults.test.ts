@@ -214,3 +214,25 @@ test.serial('a subscription with as much in hand as it may have costs nothing', 
   resolve();
   await until(() => seen === 6, 'the rest came');
 });
+
+test('pruning that has much to do takes no more of the time the longer it lasts', async (t) => {
+  const path = join(temporary(t), 'p.db');
+  const database = openDatabase(path, 1000);
+  database.exec('BEGIN');
+  const insert = database.prepare(`INSERT INTO message (topic, published, content_type, metadata, data)
+    VALUES (?, 0, '', '{}', '')`);
+  // A step each: there is no more than a hundred of them in a second.
+  for (let index = 0; index < 2000; index++) insert.run(`topic-${index}`);
+  database.exec('COMMIT');
+  t.teardown(() => database.close());
+  const left = database.prepare('SELECT count(*) AS n FROM message');
+  const count = (): number => left.get()?.['n'] as number;
+  await open(t, { connectionString: path });
+  await until(() => count() < 2000, 'it began');
+  const began = performance.now();
+  await until(() => performance.now() - began > 7000, 'it was to begin again meanwhile');
+  const [before, from] = [count(), performance.now()];
+  await until(() => performance.now() - from > 1500, 'a while was over');
+  const rate = ((before - count()) * 1000) / (performance.now() - from);
+  t.true(rate <= 105, `${rate} steps a second`);
+});
