@@ -114,6 +114,7 @@ class SqliteBroker implements Broker {
     this.members.set(member, subscription);
     try {
       await this.link.call({ kind: 'subscribe', topic, group: this.group, member, concurrency: this.concurrency });
+      subscription.hasJoined = true;
     } catch (error) {
       if (before === 0) this.members.delete(member);
       throw error;
@@ -121,8 +122,9 @@ class SqliteBroker implements Broker {
   }
 
   private async joinAgain(): Promise<void> {
-    const open = [...this.members.values()].filter(({ isOpen }) => isOpen);
-    await Promise.all(open.map((subscription) => this.join(subscription)));
+    // Those that never joined are about to.
+    const joined = [...this.members.values()].filter(({ isOpen, hasJoined }) => isOpen && hasJoined);
+    await Promise.all(joined.map((subscription) => this.join(subscription)));
   }
 
   private hand(owner: number, deliveries: readonly Delivery[], bytes: Uint8Array<ArrayBuffer>): void {

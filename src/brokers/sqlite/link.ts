@@ -6,8 +6,9 @@
 
 import { Worker } from 'node:worker_threads';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
-import { unlessAborted } from '../../lib/deadline.ts';
+import { MAX_TIMER_MS, unlessAborted } from '../../lib/deadline.ts';
 import type { Log } from '../../lib/log.ts';
+import { sleep } from '../../lib/sleep.ts';
 import type { GroupStats, OutboundMessage } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { pack, type Call, type CallResult, type Delivery, type Publication } from './protocol.ts';
@@ -70,10 +71,8 @@ export class Link {
   private gathering: NodeJS.Timeout | undefined;
   private sending: NodeJS.Immediate | undefined;
   private beating: NodeJS.Timeout | undefined;
-  private restartTimer: NodeJS.Timeout | undefined;
   private reopening: Promise<void> | undefined;
-  private failedStarts = 0;
-  private closing = false;
+  private readonly closing = new AbortController();
   private owner = 0;
   private trouble: string | undefined;
   /** How many publishes, and deliveries, the last request brought: about as many come together again. */
@@ -94,8 +93,10 @@ export class Link {
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
     const { promise: started, resolve, reject } = Promise.withResolvers<void>();
+    let isGivenUp = false;
     // This listener stays: the port of a worker stops when its last one goes.
     worker.on('message', (reply: Reply) => {
+      if (isGivenUp) return;
       this.worker ??= worker;
       resolve();
       this.onReply(reply);
@@ -107,13 +108,14 @@ export class Link {
     worker.once('error', (error) => die(messageOf(error)));
     worker.once('exit', () => die('it ended'));
     const giveUp = (): void => {
+      isGivenUp = true;
       die(`database ${this.options.path} does not answer`);
       void worker.terminate();
     };
     await unlessAborted(signal, giveUp, started);
     if (this.options.processingTimeoutMs > 0) {
       const beat = (): void => void this.call({ kind: 'beat' }).catch(() => undefined);
-      this.beating = setInterval(beat, this.options.processingTimeoutMs / 3).unref();
+      this.beating = setInterval(beat, Math.min(this.options.processingTimeoutMs / 3, MAX_TIMER_MS)).unref();
     }
   }
 
@@ -156,9 +158,8 @@ export class Link {
 
   /** Waits for what was asked for and ends the thread. */
   async close(): Promise<void> {
-    this.closing = true;
+    this.closing.abort();
     clearInterval(this.beating);
-    clearTimeout(this.restartTimer);
     await this.reopening;
     const { worker } = this;
     if (!worker) return this.waiting.fail('component is closed');
@@ -225,28 +226,37 @@ export class Link {
     const error = `the database thread died: ${why}`;
     this.sent?.fail(error);
     this.sent = undefined;
-    if (this.closing) return this.waiting.fail('component is closed');
+    if (this.closing.signal.aborted) return this.waiting.fail('component is closed');
+    // It was meant for this thread: the next one has other members, and maybe another file with the same numbers.
+    this.failWaiting(error);
     this.log.error(`${error}; starting it again`);
     this.listener.onLeaseLost();
-    this.restart();
+    this.reopening ??= this.reopen().finally(() => (this.reopening = undefined));
   }
 
-  private restart(): void {
-    const delay = backoffMs(RESTART, ++this.failedStarts);
-    this.restartTimer = setTimeout(() => (this.reopening = this.reopen()), delay);
+  private get isUp(): boolean {
+    return this.worker !== undefined;
   }
 
+  private failWaiting(error: string): void {
+    this.waiting.fail(error);
+    this.waiting = new Batch();
+  }
+
+  /** Until a thread is there that knows every subscription, or the link is closed. */
   private async reopen(): Promise<void> {
-    try {
-      await this.open(NEVER);
-      await this.listener.onRestart();
-      this.failedStarts = 0;
-    } catch (error) {
-      this.waiting.fail(messageOf(error));
-      this.waiting = new Batch();
-      this.tell(messageOf(error));
-      if (this.worker) void this.worker.terminate();
-      else if (!this.closing) this.restart();
+    const { signal } = this.closing;
+    for (let attempt = 1; !this.isUp && !signal.aborted; attempt++) {
+      await sleep(backoffMs(RESTART, attempt), signal);
+      if (signal.aborted) return;
+      try {
+        await this.open(NEVER);
+        await this.listener.onRestart();
+      } catch (error) {
+        this.failWaiting(messageOf(error));
+        this.tell(messageOf(error));
+        await this.worker?.terminate();
+      }
     }
   }
 }

@@ -13,6 +13,8 @@ export class SqliteSubscription implements Subscription {
   readonly topic: string;
   /** The number it goes by in the database thread; another one when that was started again. */
   member = 0;
+  /** Whether a database thread ever knew it. */
+  hasJoined = false;
   private readonly handler: Handler;
   private readonly link: Link;
   private readonly onEnd: () => void;

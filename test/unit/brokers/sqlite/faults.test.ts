@@ -236,3 +236,55 @@ test('pruning that has much to do takes no more of the time the longer it lasts'
   const rate = ((before - count()) * 1000) / (performance.now() - from);
   t.true(rate <= 105, `${rate} steps a second`);
 });
+
+test.serial('who subscribes while the database thread is started again gets every message', async (t) => {
+  const workers = watchWorkers(t);
+  const { broker } = await open(t);
+  await workers[0]?.terminate();
+  const seen: string[] = [];
+  const subscribing = broker.subscribe('t', { metadata: {} }, async ({ data, attempt }) => {
+    seen.push(`${data.toString()} ${attempt}`);
+    return { kind: 'success' };
+  });
+  await subscribing;
+  t.deepEqual(await broker.publish('t', [message('a'), message('b')]), []);
+  await until(() => seen.length === 2, 'they arrived', 10_000);
+  t.deepEqual(seen, ['a 1', 'b 1']);
+});
+
+test.serial('a database thread that dies as soon as it is there again is replaced by one, not by two', async (t) => {
+  const workers = watchWorkers(t);
+  const { broker } = await open(t);
+  const seen: string[] = [];
+  await broker.subscribe('t', { metadata: {} }, async ({ data }) => {
+    seen.push(data.toString());
+    return { kind: 'success' };
+  });
+  process.once('worker', (second: Worker) => second.once('message', () => void second.terminate()));
+  await workers[0]?.terminate();
+  await until(() => workers.length >= 3, 'the third was started');
+  await until(async () => (await broker.publish('t', [message('x')])).length === 0, 'a publish succeeds');
+  await until(() => seen.includes('x'), 'it arrived', 10_000);
+  const end = performance.now() + 1000;
+  await until(() => performance.now() > end, 'a fourth would have come');
+  t.is(workers.length, 3);
+});
+
+test.serial('opening that is given up as the database answers starts nothing again', async (t) => {
+  const workers = watchWorkers(t);
+  const home = temporary(t);
+  const lines: string[] = [];
+  const keep = (line: string): void => void lines.push(line);
+  const log: Log = { debug: keep, info: keep, warn: keep, error: keep, scoped: () => log };
+  const giveUp = new AbortController();
+  process.once('worker', (worker: Worker) => worker.prependListener('message', () => giveUp.abort()));
+  const opening = sqliteBroker.open(
+    { connectionString: join(home, 'p.db') },
+    { ...WHO, home, log, initSignal: giveUp.signal },
+  );
+  await t.throwsAsync(opening, { message: /does not answer/ });
+  await until(() => workers[0]?.threadId === -1, 'the thread ended');
+  const end = performance.now() + 500;
+  await until(() => performance.now() > end, 'another would have come');
+  t.deepEqual([workers.length, lines], [1, []]);
+});
