@@ -6,7 +6,11 @@ import { RELEASED, SETTLED, UNSEEN, type Delivery } from './protocol.ts';
 interface Held {
   readonly delivery: Delivery;
   readonly owner: number;
+  readonly lease: AbortSignal;
 }
+
+/** Has no message. */
+const NOBODY = 0;
 
 /** The handlers of one subscription and what they hold. How many there may be is counted by the database thread. */
 export class SqliteSubscription implements Subscription {
@@ -36,7 +40,7 @@ export class SqliteSubscription implements Subscription {
   }
 
   take(delivery: Delivery, owner: number, message: InboundMessage): void {
-    const held = { delivery, owner };
+    const held = { delivery, owner, lease: this.lease.signal };
     if (this.ending) return this.settle(held, UNSEEN);
     this.held.add(held);
     void this.handler(message, this.lease.signal).then((outcome) => this.finish(held, outcome));
@@ -57,9 +61,9 @@ export class SqliteSubscription implements Subscription {
     // Fails only when the thread died, which ends deliveries just as well.
     await this.link.call({ kind: 'unsubscribe', member: this.member }).catch(() => undefined);
     if (this.held.size > 0) await this.drained.promise;
-    this.lease.abort();
     for (const held of this.held) this.settle(held, RELEASED);
     this.held.clear();
+    this.lease.abort();
     await this.link.flush();
     this.onEnd();
   }
@@ -70,8 +74,9 @@ export class SqliteSubscription implements Subscription {
     if (this.ending && this.held.size === 0) this.drained.resolve();
   }
 
-  private settle({ delivery, owner }: Held, verdict: number): void {
+  /** Without the lease only the room is given back: in a file made anew another message may have the same numbers. */
+  private settle({ delivery, owner, lease }: Held, verdict: number): void {
     const [member, group, message, , , , size] = delivery;
-    this.link.settle([member, group, owner, message, verdict, size]);
+    this.link.settle([member, group, lease.aborted ? NOBODY : owner, message, verdict, size]);
   }
 }

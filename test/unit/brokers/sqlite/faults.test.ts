@@ -288,3 +288,29 @@ test.serial('opening that is given up as the database answers starts nothing aga
   await until(() => performance.now() > end, 'another would have come');
   t.deepEqual([workers.length, lines], [1, []]);
 });
+
+test.serial(
+  'what a handler says of a message does not count for its namesake in a file that was made anew',
+  async (t) => {
+    const { broker, path, lines } = await open(t);
+    const attempts: string[] = [];
+    const { promise: gate, resolve } = Promise.withResolvers<void>();
+    await broker.subscribe('t', { metadata: {} }, async ({ data }) => {
+      const content = data.toString();
+      attempts.push(content);
+      if (content === 'new') return { kind: 'retry', afterMs: Infinity };
+      await gate;
+      return { kind: 'success' };
+    });
+    await broker.publish('t', [message('old')]);
+    await until(() => attempts.includes('old'), 'it is in hand');
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix);
+    await until(() => lines.some((line) => line.includes('was removed or replaced')), 'it was noticed');
+    await until(async () => (await broker.publish('t', [message('new')])).length === 0, 'a publish succeeds');
+    await until(async () => (await broker.stats('t')).parked === 1, 'it is parked');
+    resolve();
+    await broker.ping();
+    await broker.ping();
+    t.like(await broker.stats('t'), { pending: 1, parked: 1 });
+  },
+);
