@@ -1,6 +1,6 @@
 /**
- * The running sidecars of a Dapr home directory, one file each: `<home>/run/<app-id>.<pid>.json`, readable by its
- * owner only. Written by the sidecar, read by the commands; a file whose process is gone is swept by the next reader.
+ * The running sidecars of a Dapr home directory, one file each: `<home>/run/<app-id>.<pid>.json` (of a long id
+ * its beginning), readable by its owner only. Written by the sidecar, read by the commands; a file whose process is gone is swept by the next reader.
  */
 
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,6 +39,9 @@ interface InstanceFile extends Instance {
   readonly startTicks?: number;
 }
 
+/** Of an app id in the name of a file, which has 255 bytes on most systems. */
+const MAX_NAME = 200;
+
 export interface Registration {
   /** Rewrites the file with these members changed. */
   update(changed: Partial<Instance>): void;
@@ -49,7 +52,7 @@ export interface Registration {
 /** Writes the file of a running sidecar at once (well under a millisecond). Throws when the directory cannot be written. */
 export function register(home: string, instance: Instance): Registration {
   const directory = join(home, 'run');
-  const path = join(directory, `${encodeURIComponent(instance.appId)}.${instance.pid}.json`);
+  const path = join(directory, `${encodeURIComponent(instance.appId).slice(0, MAX_NAME)}.${instance.pid}.json`);
   const ticks = startTicks(instance.pid);
   let file: InstanceFile = { v: 1, ...instance, ...(ticks === undefined ? {} : { startTicks: ticks }) };
   const write = (): void => {

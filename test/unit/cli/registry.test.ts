@@ -66,6 +66,16 @@ test('an app id cannot lead out of the directory', (t) => {
   t.is(instances(home)[0]?.appId, '../../evil');
 });
 
+test('an app whose id is longer than the name of a file can be is listed, and removed', (t) => {
+  const home = temporaryHome(t);
+  for (const appId of ['a'.repeat(300), '%'.repeat(254)]) {
+    const registration = register(home, instance(appId));
+    t.is(instances(home)[0]?.appId, appId);
+    registration.remove();
+    t.deepEqual(readdirSync(join(home, 'run')), []);
+  }
+});
+
 test('the file of a process that is gone is swept', async (t) => {
   const home = temporaryHome(t);
   const child = spawn(process.execPath, ['-e', '0']);
