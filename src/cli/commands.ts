@@ -18,6 +18,8 @@ export interface Command {
   /** The line after `dapr`. */
   readonly usage: string;
   readonly examples: readonly string[];
+  /** How many plain words it takes; without it any number, which it judges itself. */
+  readonly operands?: number;
   readonly hidden?: true;
   /** The function resolves with the exit code, or rejects with a Failure. */
   readonly load: () => Promise<(call: Call) => Promise<number>>;
@@ -29,6 +31,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Prepare this machine: directories and a pub/sub component. Safe to repeat.',
     usage: 'init [flags]',
     examples: ['dapr init', 'dapr init --broker sqlite', 'dapr init --redis-host redis.example:6379'],
+    operands: 0,
     load: async () => (await import('./init.ts')).init,
   },
   {
@@ -59,6 +62,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Show the sidecars that run.',
     usage: 'list [flags]',
     examples: ['dapr list', 'dapr list -o json'],
+    operands: 0,
     load: async () => (await import('./list.ts')).list,
   },
   {
@@ -73,6 +77,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Undo `dapr init`: end what it started; with --all delete the Dapr home directory and its events.',
     usage: 'uninstall [--all]',
     examples: ['dapr uninstall', 'dapr uninstall --all --yes'],
+    operands: 0,
     load: async () => (await import('./uninstall.ts')).uninstall,
   },
   {
@@ -80,6 +85,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Show the versions.',
     usage: 'version [-o json]',
     examples: ['dapr version'],
+    operands: 0,
     load: async () => (await import('./version.ts')).version,
   },
   {
@@ -87,6 +93,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Print a shell’s completion script.',
     usage: 'completion bash|zsh|fish|powershell',
     examples: ['source <(dapr completion bash)', 'dapr completion fish > ~/.config/fish/completions/dapr.fish'],
+    operands: 1,
     load: async () => (await import('./completion.ts')).completion,
   },
   {
@@ -94,6 +101,7 @@ const COMMANDS: readonly Command[] = [
     summary: 'Show this, or the help of a command.',
     usage: 'help [command] [--all]',
     examples: ['dapr help run', 'dapr help run --all'],
+    operands: 1,
     load: async () => (await import('./help.ts')).help,
   },
   {

@@ -2,7 +2,7 @@
 
 import { type Command, commandNamed } from './commands.ts';
 import { environment, withoutColours } from './environment.ts';
-import { Exit, failureOf, printFailure } from './failure.ts';
+import { Exit, failureOf, printFailure, usage } from './failure.ts';
 import type { CommandName } from './flags.ts';
 import { say, warn } from './output.ts';
 import { parse, type Parsed } from './parse.ts';
@@ -19,6 +19,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (verbose) for (const remark of parsed.remarks) say(remark);
     for (const hint of parsed.hints) warn(hint);
     const { command, operands } = choose(parsed);
+    refuseMore(command, operands);
     const perform = await command.load();
     return await perform({
       options: parsed.options,
@@ -48,6 +49,11 @@ function choose({ command, options, operands }: Parsed): { command: Command; ope
     return options.on('version') ? { command: commandNamed('version'), operands: [] } : helpOf(undefined);
   }
   return { command: commandNamed(command), operands };
+}
+
+/** A word that would be ignored was meant to say something. */
+function refuseMore({ name, operands: most = Infinity }: Command, operands: readonly string[]): void {
+  if (operands.length > most) throw usage(`\`dapr ${name}\` has no use for "${operands[most]}"`, `dapr help ${name}`);
 }
 
 /** Known before the line is understood, since failing to understand it must be said in JSON as well. */

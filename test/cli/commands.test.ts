@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'ava';
 import { needs } from '../../scripts/needs.ts';
@@ -45,6 +45,25 @@ test.serial('what cannot be understood is one message on standard error and exit
   t.is(stderr, 'error  USAGE  there is no command "pubish"\nnext   did you mean `dapr publish`?\n');
   const json = await dapr(t, ['pubish', '-o', 'json'], { home });
   t.like(JSON.parse(json.stderr) as object, { error: { code: 'USAGE', message: 'there is no command "pubish"' } });
+});
+
+test.serial('a word too many is refused before anything is done', async (t) => {
+  const home = temporaryHome(t);
+  mkdirSync(join(home, '.dapr'));
+  for (const words of [
+    ['list', 'app1'],
+    ['ps', 'app1'],
+    ['uninstall', '--all', '--yes', 'redis'],
+    ['init', 'redis'],
+    ['version', 'app1'],
+    ['completion', 'bash', 'zsh'],
+    ['help', 'run', 'stop'],
+  ]) {
+    const { code, stdout, stderr } = await dapr(t, words, { home });
+    t.deepEqual([code, stdout], [2, ''], words.join(' '));
+    t.regex(stderr, new RegExp(`^error  USAGE  .*"${words.at(-1)}".*\nnext   dapr `), words.join(' '));
+  }
+  t.deepEqual(readdirSync(join(home, '.dapr')), []);
 });
 
 test.serial('old spellings are remarked on when asked', async (t) => {
