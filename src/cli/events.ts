@@ -4,6 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { fstatSync, readFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
+import { find, type Metadata, ttlMs } from '../core/metadata.ts';
 import { Exit, Failure, usage } from './failure.ts';
 import type { Options } from './options.ts';
 
@@ -150,7 +151,15 @@ function readMetadata(options: Options): Record<string, string> {
     Object.assign(metadata, one.trimStart().startsWith('{') ? jsonMetadata(one) : pair(one));
   const ttl = options.duration('ttl');
   if (ttl !== undefined) metadata['ttlInSeconds'] = String(Math.ceil(ttl / 1000));
+  refuseTtl(metadata);
   return metadata;
+}
+
+/** The API takes any: one that it cannot read does not count, and with one that is over at once nobody gets the event. */
+function refuseTtl(metadata: Metadata): void {
+  const given = find(metadata, 'ttl') ?? find(metadata, 'ttlInSeconds');
+  if (given !== undefined && !ttlMs(metadata))
+    throw usage(`a time to live is whole seconds from 1 up or a duration such as 1m30s, not "${given}"`);
 }
 
 function pair(text: string): Record<string, string> {

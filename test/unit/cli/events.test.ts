@@ -78,6 +78,24 @@ test('metadata comes as JSON, as pairs, and from --ttl', async (t) => {
   await t.throwsAsync(events('-d', '1', '-m', '{broken'), { message: /JSON object/ });
 });
 
+test('a time to live that the sidecar would not know, or that is over at once, is refused', async (t) => {
+  const bad = [
+    'ttlInSeconds=abc',
+    'ttlInSeconds=',
+    'ttlInSeconds=0',
+    'TTLinseconds=-5',
+    'ttl=1.5',
+    '{"ttlInSeconds":0.5}',
+  ];
+  for (const words of [['--ttl', '0s'], ['--ttl', '0'], ...bad.map((one) => ['-m', one])]) {
+    const failure = await t.throwsAsync(events('-d', '1', ...words), { instanceOf: Failure }, words.join(' '));
+    t.is(failure?.exit, 2);
+    t.regex(failure?.message ?? '', /time to live/);
+  }
+  for (const good of ['ttlInSeconds=60', 'ttl=1m30s', '{"ttlInSeconds":60}'])
+    t.is((await events('-d', '1', '-m', good)).length, 1);
+});
+
 test('lines and elements are events of their own, and numbers keep their digits', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'events-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
