@@ -28,7 +28,7 @@ export async function readEvents(options: Options, operands: readonly string[]):
 }
 
 function toEvent(data: Uint8Array, options: Options, common: Readonly<Record<string, string>>): OutgoingEvent {
-  const contentType = options.text('content-type') ?? contentTypeOf(data);
+  const contentType = givenContentType(options) ?? contentTypeOf(data);
   const raw = options.on('raw') ?? false;
   const isEvent = /^application\/cloudevents\+json\b/i.test(contentType);
   const given = OVERRIDES.filter((name) => options.text(name) !== undefined);
@@ -40,6 +40,12 @@ function toEvent(data: Uint8Array, options: Options, common: Readonly<Record<str
   if (isEvent) return { data, contentType, metadata: common, id: ownId(data) };
   const id = overrides['cloudevent.id'] ?? common['cloudevent.id'] ?? randomUUID();
   return { data, contentType, metadata: { ...common, ...overrides, 'cloudevent.id': id }, id };
+}
+
+function givenContentType(options: Options): string | undefined {
+  const given = options.text('content-type');
+  if (given === undefined || !/[^\x20-\x7e]/.test(given)) return given;
+  throw usage(`--content-type wants a media type in visible ASCII characters, not ${JSON.stringify(given)}`);
 }
 
 function ownId(data: Uint8Array): string {

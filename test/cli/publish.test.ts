@@ -125,6 +125,14 @@ test.serial('standard input that cannot be read, and addresses that are none, ar
   }
 });
 
+test.serial('a token that no header can carry is told, and not shown', async (t) => {
+  const place = { home: temporaryHome(t), env: { DAPR_API_TOKEN: 'secret\n' } };
+  const { code, stderr } = await dapr(t, ['publish', '-t', 'x', '-d', '1', '--sidecar', '127.0.0.1:1'], place);
+  t.is(code, 2);
+  t.regex(stderr, /^error {2}USAGE {2}the API token .*the end of a line/);
+  t.notRegex(stderr, /secret/);
+});
+
 test.serial('lines go through the bulk API in order', async (t) => {
   const home = temporaryHome(t);
   const app = await subscriber(t, home);

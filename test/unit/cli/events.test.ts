@@ -96,6 +96,14 @@ test('a time to live that the sidecar would not know, or that is over at once, i
     t.is((await events('-d', '1', '-m', good)).length, 1);
 });
 
+test('a content type that no header can carry is refused', async (t) => {
+  for (const type of ['text/plain\n', 'text/plain\r\nx: y', 'text/\u2028']) {
+    const failure = await t.throwsAsync(events('-d', '1', '--content-type', type), { instanceOf: Failure });
+    t.is(failure?.exit, 2);
+    t.true(failure?.message.endsWith(`not ${JSON.stringify(type)}`), failure?.message);
+  }
+});
+
 test('lines and elements are events of their own, and numbers keep their digits', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'events-'));
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
