@@ -25,6 +25,8 @@ export class RunStatus {
   private gotApi: (ports: ApiPorts) => void = () => undefined;
   private ports: ApiPorts | undefined;
   private appPid = 0;
+  /** A sidecar may be ready before it is known whether its app can be started at all. */
+  private readonly missing = new Set(['sidecar', 'app']);
   private reminder: NodeJS.Timeout | undefined;
 
   constructor(plan: RunPlan, output: RunOutput) {
@@ -40,7 +42,7 @@ export class RunStatus {
     else if (report.type === 'api') this.apiUp(report);
     else if (report.type === 'app') this.appUp(report.port);
     else if (report.type === 'subscribed') this.subscribed(report);
-    else if (report.type === 'ready') this.ready();
+    else if (report.type === 'ready') this.there('sidecar');
     else if (report.type === 'failed') this.failure = report;
   };
 
@@ -49,13 +51,16 @@ export class RunStatus {
     this.appPid = pid;
     const { appPort, appChannelAddress } = this.plan.sidecar;
     if (appPort === 0 && pid > 0) this.line('app', `${this.command()}(pid ${pid})`, { pid });
-    if (appPort === 0) return;
+    if (appPort > 0 && !this.appListens) this.remind(pid, `${appChannelAddress}:${appPort}`);
+    this.there('app');
+  }
+
+  private remind(pid: number, address: string): void {
     const from = performance.now();
     this.reminder = setInterval(() => {
       const seconds = Math.round((performance.now() - from) / 1000);
       const others = pid > 0 ? portsOfGroup(pid) : [];
       const instead = others.length > 0 ? `; it listens on ${others.join(', ')} instead: --app-port ${others[0]}` : '';
-      const address = `${appChannelAddress}:${appPort}`;
       this.output.status('waiting', `for the app to listen on ${address}, ${seconds} s${instead}`, {
         address,
         seconds,
@@ -109,6 +114,11 @@ export class RunStatus {
         routes,
       });
     }
+  }
+
+  private there(which: 'sidecar' | 'app'): void {
+    this.missing.delete(which);
+    if (this.missing.size === 0) this.ready();
   }
 
   private ready(): void {

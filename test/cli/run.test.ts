@@ -221,6 +221,17 @@ test.serial('a program that is not there is 127, and python3 is offered for pyth
   t.regex(stderr, /dapr run \.\.\. python3 app1\.py/);
 });
 
+test.serial('nothing is called ready when its app could not be started', async (t) => {
+  const home = temporaryHome(t);
+  const readyFile = join(home, 'ready.json');
+  for (let time = 0; time < 3; time++) {
+    const { code, stderr } = await dapr(t, ['run', '--ready-file', readyFile, 'no-such-program'], { home });
+    t.is(code, 127);
+    t.notRegex(stderr, /step=ready/);
+    t.false(existsSync(readyFile));
+  }
+});
+
 test.serial('a file that cannot be executed is 126', async (t) => {
   const home = temporaryHome(t);
   writeFileSync(join(home, 'app.sh'), 'echo no\n');
