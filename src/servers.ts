@@ -11,7 +11,7 @@ import type { Tracer } from './core/tracer.ts';
 import { createGateway, createPublicGateway, type GatewayOptions, type ServedRequest } from './http/gateway.ts';
 import { apiName } from './http/route-names.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
-import type { PortChoice } from './lib/listen.ts';
+import { type PortChoice, socketPath } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
 import { budgetBytes, MemoryBudget } from './lib/memory-budget.ts';
 import type { Readiness } from './lib/readiness.ts';
@@ -83,7 +83,7 @@ export async function startServers(context: ServersContext): Promise<Servers> {
 }
 
 const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 'grpc'): string =>
-  unixDomainSocket && `${unixDomainSocket}/dapr-${appId}-${protocol}.socket`;
+  unixDomainSocket && socketPath(unixDomainSocket, appId, protocol);
 
 /** The app's own port is never taken in a search: the app may not listen yet. */
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });

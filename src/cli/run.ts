@@ -2,6 +2,7 @@
 
 import { rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
+import { socketPath } from '../lib/listen.ts';
 import { endGroup, signal } from '../lib/process-table.ts';
 import { appVariables } from './app-environment.ts';
 import { type Child, type Ending, type SidecarProcess, startApp, startSidecar } from './children.ts';
@@ -10,7 +11,7 @@ import { type Cause, exitCode, isClean } from './run-ending.ts';
 import { createRunOutput, type RunOutput } from './run-output.ts';
 import { planRun, type RunPlan } from './run-plan.ts';
 import { type ApiPorts, RunStatus } from './run-status.ts';
-import { ask, hostAddress, socketAddress, socketIn } from './sidecar-api.ts';
+import { ask, hostAddress, socketAddress } from './sidecar-api.ts';
 import { type StopRequests, stopRequests } from './stop-requests.ts';
 
 /** How long the app may take to end once it was asked to. */
@@ -76,7 +77,7 @@ const aborted = (asked: AbortSignal): Promise<undefined> =>
 async function tellMetadata(plan: RunPlan, ports: ApiPorts, values: Readonly<Record<string, unknown>>): Promise<void> {
   const { unixDomainSocket, appId, listenAddresses, environment } = plan.sidecar;
   const address = unixDomainSocket
-    ? socketAddress(socketIn(unixDomainSocket, appId))
+    ? socketAddress(socketPath(unixDomainSocket, appId, 'http'))
     : hostAddress(listenAddresses[0] ?? '127.0.0.1', ports.httpPort);
   for (const [key, value] of Object.entries(values)) {
     const request = {

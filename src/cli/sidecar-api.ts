@@ -1,9 +1,9 @@
 /** A sidecar's HTTP API, as far as the commands use it. */
 
 import { request as plain, type RequestOptions } from 'node:http';
-import { join } from 'node:path';
+import { socketFault, socketPath } from '../lib/listen.ts';
 import type { Instance } from '../lib/registry.ts';
-import { Exit, Failure } from './failure.ts';
+import { Exit, Failure, usage } from './failure.ts';
 
 /** Where an API is. */
 export interface Address {
@@ -24,12 +24,12 @@ export function hostAddress(host: string, port: number): Address {
   };
 }
 
-export function socketAddress(socketPath: string): Address {
-  return { shown: socketPath, secure: false, prefix: '', options: { socketPath } };
+/** Throws a usage failure for a path that cannot be a socket's. */
+export function socketAddress(path: string): Address {
+  const fault = socketFault(path);
+  if (fault) throw usage(fault);
+  return { shown: path, secure: false, prefix: '', options: { socketPath: path } };
 }
-
-/** The socket that a sidecar listens on in its directory, by Dapr's naming. */
-export const socketIn = (directory: string, appId: string): string => join(directory, `dapr-${appId}-http.socket`);
 
 /** Of a URL with http or https. Throws a TypeError for what is none. */
 export function urlAddress(text: string): Address {
@@ -42,7 +42,7 @@ export function urlAddress(text: string): Address {
 
 /** Where to reach a running sidecar from this machine. */
 export function addressOf({ httpHost, httpPort, socketDirectory, appId }: Instance): Address {
-  if (socketDirectory) return socketAddress(socketIn(socketDirectory, appId));
+  if (socketDirectory) return socketAddress(socketPath(socketDirectory, appId, 'http'));
   const anywhere = httpHost === '' || httpHost === '0.0.0.0' || httpHost === 'localhost';
   return hostAddress(anywhere ? '127.0.0.1' : httpHost === '::' ? '::1' : httpHost, httpPort);
 }

@@ -1,6 +1,7 @@
 /** Which sidecar a command speaks to, of those that run here or that the flags name. */
 
 import { readdirSync } from 'node:fs';
+import { socketPath } from '../lib/listen.ts';
 import { type Instance, instances } from '../lib/registry.ts';
 import { Exit, Failure, usage } from './failure.ts';
 import {
@@ -10,7 +11,6 @@ import {
   type Loaded,
   loadedBy,
   socketAddress,
-  socketIn,
   urlAddress,
 } from './sidecar-api.ts';
 
@@ -80,7 +80,8 @@ function onlyPubsub(loaded: readonly Loaded[]): string {
 
 /** The address that the flags spell out, if they do. */
 function givenAddress({ sidecar, sockets, appId }: Wish): Address | undefined {
-  if (sockets !== undefined) return socketAddress(appId === undefined ? onlySocket(sockets) : socketIn(sockets, appId));
+  if (sockets !== undefined)
+    return socketAddress(appId === undefined ? onlySocket(sockets) : socketPath(sockets, appId, 'http'));
   if (sidecar === undefined) return undefined;
   const isUrl = /^https?:\/\//.test(sidecar);
   const [, host, port] = /^([^/]+):(\d+)$/.exec(sidecar) ?? [];

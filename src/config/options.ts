@@ -1,5 +1,6 @@
 /** What daprd was told to do, in types and units the sidecar works with. */
 
+import { socketFault, socketPath } from '../lib/listen.ts';
 import { readEnvironment, type Environment, type Variables } from './environment.ts';
 import type { FlagValues, LogLevel, PortChoice } from './flag-table.ts';
 
@@ -190,6 +191,8 @@ function refuseConflicts({ appPort, ...options }: Omit<DaprdOptions, 'warnings'>
   if (!/^[0-9a-z_.-]+$/.test(header) || header.endsWith('-bin')) {
     throw new UsageError(`invalid value for DAPR_APP_API_TOKEN_HEADER: ${header}`);
   }
+  const socket = options.unixDomainSocket && socketFault(socketPath(options.unixDomainSocket, options.appId, 'http'));
+  if (socket) throw new UsageError(socket);
   const ports = { 'dapr-http-port': options.httpPort, 'dapr-grpc-port': options.grpcPort };
   for (const [name, { port, search }] of Object.entries(ports)) {
     if (appPort !== 0 && port === appPort && !search) {

@@ -1,4 +1,4 @@
-/** Ports: one number on several addresses, fixed or the first that is free. */
+/** Ports: one number on several addresses, fixed or the first that is free; and the sockets that may take their place. */
 
 /** `search`: any free port from `port` up but `except`; port 0 is whatever the system gives. */
 export interface PortChoice {
@@ -6,6 +6,20 @@ export interface PortChoice {
   readonly search: boolean;
   /** A port that is somebody else's though nobody listens there yet. */
   readonly except?: number;
+}
+
+/** The socket of an API in a directory of sockets, by Dapr's naming. */
+export const socketPath = (directory: string, appId: string, protocol: 'http' | 'grpc'): string =>
+  `${directory}/dapr-${appId}-${protocol}.socket`;
+
+/** Without the byte that ends it. */
+const MAX_SOCKET_BYTES = process.platform === 'linux' ? 107 : 103;
+
+/** What is wrong with the name of a socket, of which the system only says that it is invalid. */
+export function socketFault(path: string): string | undefined {
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= MAX_SOCKET_BYTES) return undefined;
+  return `the socket ${path} has ${bytes} bytes, and the system takes ${MAX_SOCKET_BYTES}: a shorter directory or app id is needed`;
 }
 
 /** Binds one address; resolves with the port that was bound, rejects with an error whose text holds the system's code. */

@@ -231,8 +231,23 @@ test.serial('a sidecar on sockets is reached by its directory', async (t) => {
     ['-u', sockets, '-i', 'on-socket'],
     ['--sidecar', join(sockets, 'dapr-on-socket-http.socket')],
   ]) {
-    const { code, stderr } = await dapr(t, ['publish', '-t', 'x', '-d', '1', '-p', 'pubsub', ...words], { home });
+    const publish = ['publish', '-t', 'x', '-d', '1', '-p', 'pubsub', ...words];
+    const { code, stderr } = await dapr(t, publish, { home });
     t.is(code, 0, stderr);
+  }
+});
+
+test.serial('a socket whose name is too long for the system is told as such', async (t) => {
+  const home = temporaryHome(t);
+  const long = `/${'d'.repeat(110)}`;
+  for (const words of [
+    ['publish', '-p', 'pubsub', '-t', 'x', '-d', '1', '--sidecar', long],
+    ['publish', '-p', 'pubsub', '-t', 'x', '-d', '1', '-u', long, '-i', 'app1'],
+    ['run', '-u', long, 'true'],
+  ]) {
+    const { code, stderr } = await dapr(t, words, { home });
+    t.is(code, 2, stderr);
+    t.regex(stderr, /^error {2}USAGE {2}.* bytes, and the system takes 107/);
   }
 });
 

@@ -184,6 +184,16 @@ test('an app id is required, without dots and fit for a header', (t) => {
   t.throws(() => parse('--app-id', 'a\r\nx: y'), { message: /visible ASCII/ });
 });
 
+test('a directory for sockets is refused where their names would be longer than the system takes', (t) => {
+  const room = 107 - '/dapr-a-http.socket'.length;
+  t.is(run(`--app-id a --unix-domain-socket ${'d'.repeat(room)}`).unixDomainSocket.length, room);
+  t.throws(() => run(`--app-id a --unix-domain-socket ${'é'.repeat(room)}`), {
+    instanceOf: UsageError,
+    message: /dapr-a-http\.socket.* has 195 bytes, .* takes 107.*shorter/,
+  });
+  t.throws(() => run(`--app-id ${'a'.repeat(100)} --unix-domain-socket /tmp`), { message: /takes 107/ });
+});
+
 test('ports that collide with the port of the app are refused', (t) => {
   refuses(t, '--app-port 3500', "the 'dapr-http-port' argument value 3500 conflicts with 'app-port'");
   refuses(
