@@ -1,5 +1,6 @@
 /** What the `dapr` commands are told of this process. */
 
+import { resolve } from 'node:path';
 import type { DaprdOptions } from './config/flags.ts';
 import { messageOf } from './core/errors.ts';
 import type { Log } from './lib/log.ts';
@@ -26,10 +27,10 @@ function instanceOf(options: DaprdOptions, servers: Servers, version: string): I
     httpPort,
     grpcPort,
     metricsPort,
-    ...(options.unixDomainSocket && { socketDirectory: options.unixDomainSocket }),
+    ...(options.unixDomainSocket && { socketDirectory: resolve(options.unixDomainSocket) }),
     appPort: options.appPort,
     appProtocol: options.appProtocol,
-    resourcesPaths: options.resourcesPaths,
+    resourcesPaths: options.resourcesPaths.map((path) => resolve(path)),
     version,
     cliPid: process.connected ? process.ppid : 0,
     appPid: 0,

@@ -224,7 +224,7 @@ test.serial('a sidecar on sockets is reached by its directory', async (t) => {
   const home = temporaryHome(t);
   const sockets = join(home, 's');
   mkdirSync(sockets);
-  await sidecar(t, 'on-socket', { home, words: ['--unix-domain-socket', sockets] });
+  await sidecar(t, 'on-socket', { home, words: ['--unix-domain-socket', 's'] });
   for (const words of [
     ['-u', sockets],
     [],
@@ -232,7 +232,7 @@ test.serial('a sidecar on sockets is reached by its directory', async (t) => {
     ['--sidecar', join(sockets, 'dapr-on-socket-http.socket')],
   ]) {
     const publish = ['publish', '-t', 'x', '-d', '1', '-p', 'pubsub', ...words];
-    const { code, stderr } = await dapr(t, publish, { home });
+    const { code, stderr } = await dapr(t, publish, { home, cwd: '/' });
     t.is(code, 0, stderr);
   }
 });
