@@ -11,6 +11,7 @@ import type { Tracer } from './core/tracer.ts';
 import { createGateway, createPublicGateway, type GatewayOptions, type ServedRequest } from './http/gateway.ts';
 import { apiName } from './http/route-names.ts';
 import { startHttpServer, type HttpServer } from './http/server.ts';
+import { ConnectionLimit, maxConnections } from './lib/connection-limit.ts';
 import { type PortChoice, socketPath } from './lib/listen.ts';
 import type { Log } from './lib/log.ts';
 import { budgetBytes, MemoryBudget } from './lib/memory-budget.ts';
@@ -54,7 +55,8 @@ const MAX_GRPC_HEADER_BYTES = 2 ** 30;
 export async function startServers(context: ServersContext): Promise<Servers> {
   const { options, log } = context;
   const budget = new MemoryBudget(budgetBytes(options.maxBodyBytes));
-  const grpc = await startGrpc(context, budget);
+  const limit = connectionLimit(log);
+  const grpc = await startGrpc(context, budget, limit);
   log.info(`API gRPC server is running on port ${grpc.port}`);
   const gateway = gatewayOptions(context, budget);
   const started: { close(deadline: AbortSignal): Promise<void> }[] = [grpc];
@@ -62,18 +64,18 @@ export async function startServers(context: ServersContext): Promise<Servers> {
     await Promise.all(started.map((server) => server.close(deadline)));
   };
   try {
-    const http = await startHttp(context, createGateway(gateway));
+    const http = await startHttp(context, createGateway(gateway), limit);
     started.push(http);
     log.info(`HTTP server is running on port ${http.port}`);
     log.info(`The request body size parameter is: ${options.maxBodyBytes} bytes`);
     const publicPort = { port: options.publicPort, search: false };
     const health =
       options.publicPort > 0 &&
-      (await tryListen(context, createPublicGateway(gateway), options.publicAddress, publicPort));
+      (await tryListen(context, createPublicGateway(gateway), options.publicAddress, publicPort, limit));
     if (health) started.push(health);
-    const internal = await startInternal(context);
+    const internal = await startInternal(context, limit);
     if (internal) started.push(internal);
-    const series = await startMetrics(context);
+    const series = await startMetrics(context, limit);
     if (series) started.push(series);
     return { httpPort: http.port, grpcPort: grpc.port, metricsPort: series ? series.port : 0, close };
   } catch (error) {
@@ -82,13 +84,21 @@ export async function startServers(context: ServersContext): Promise<Servers> {
   }
 }
 
+const connectionLimit = (log: Log): ConnectionLimit =>
+  new ConnectionLimit(maxConnections(), (max) =>
+    log.warn(
+      `${max} connections are open and every one has a request in hand: further ones are refused until some end. ` +
+        'A larger limit of open files (ulimit -n) allows more, 10000 at most',
+    ),
+  );
+
 const socketOf = ({ unixDomainSocket, appId }: DaprdOptions, protocol: 'http' | 'grpc'): string =>
   unixDomainSocket && socketPath(unixDomainSocket, appId, protocol);
 
 /** The app's own port is never taken in a search: the app may not listen yet. */
 const own = (choice: PortChoice, { appPort }: DaprdOptions): PortChoice => ({ ...choice, except: appPort });
 
-async function startGrpc(context: ServersContext, budget: MemoryBudget): Promise<GrpcServer> {
+async function startGrpc(context: ServersContext, budget: MemoryBudget, limit: ConnectionLimit): Promise<GrpcServer> {
   const { options, api, streams, readiness, metrics } = context;
   const logCall = apiLogOf(context);
   try {
@@ -98,6 +108,7 @@ async function startGrpc(context: ServersContext, budget: MemoryBudget): Promise
       socket: socketOf(options, 'grpc'),
       maxBodyBytes: options.maxBodyBytes,
       budget,
+      limit,
       maxHeaderBytes: Math.min(options.readBufferBytes * GRPC_HEADER_FACTOR, MAX_GRPC_HEADER_BYTES),
       apiToken: options.environment.apiToken,
       access: accessOf(context),
@@ -121,7 +132,11 @@ async function startGrpc(context: ServersContext, budget: MemoryBudget): Promise
   }
 }
 
-async function startHttp({ options }: ServersContext, handler: RequestListener): Promise<HttpServer> {
+async function startHttp(
+  { options }: ServersContext,
+  handler: RequestListener,
+  limit: ConnectionLimit,
+): Promise<HttpServer> {
   try {
     return await startHttpServer(handler, {
       addresses: options.listenAddresses,
@@ -129,6 +144,7 @@ async function startHttp({ options }: ServersContext, handler: RequestListener):
       socket: socketOf(options, 'http'),
       maxHeaderBytes: options.readBufferBytes + HEADER_SLACK_BYTES,
       h2c: !options.environment.disableH2c,
+      limit,
     });
   } catch (error) {
     throw new Error(`failed to start HTTP server: could not listen on any endpoint: ${messageOf(error)}`, {
@@ -137,11 +153,14 @@ async function startHttp({ options }: ServersContext, handler: RequestListener):
   }
 }
 
-async function startInternal({ options, log }: ServersContext): Promise<GrpcServer | undefined> {
+async function startInternal(
+  { options, log }: ServersContext,
+  limit: ConnectionLimit,
+): Promise<GrpcServer | undefined> {
   const { internalGrpcAddress: address, internalGrpcPort: port } = options;
   if (port === 0) return undefined;
   try {
-    const server = await startInternalServer(address, port);
+    const server = await startInternalServer(address, port, limit);
     log.info(`Internal gRPC server is running on ${address}:${port}`);
     return server;
   } catch (error) {
@@ -150,11 +169,11 @@ async function startInternal({ options, log }: ServersContext): Promise<GrpcServ
   }
 }
 
-async function startMetrics(context: ServersContext): Promise<HttpServer | undefined> {
+async function startMetrics(context: ServersContext, limit: ConnectionLimit): Promise<HttpServer | undefined> {
   const { options, metrics, log } = context;
   if (!metrics) return undefined;
   const port = own(options.metricsPort, options);
-  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port);
+  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port, limit);
   if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
   return server;
 }
@@ -164,10 +183,11 @@ async function tryListen(
   handler: RequestListener,
   address: string,
   port: PortChoice,
+  limit: ConnectionLimit,
 ): Promise<HttpServer | undefined> {
   try {
     const maxHeaderBytes = options.readBufferBytes + HEADER_SLACK_BYTES;
-    return await startHttpServer(handler, { addresses: [address], port, socket: '', maxHeaderBytes });
+    return await startHttpServer(handler, { addresses: [address], port, socket: '', maxHeaderBytes, limit });
   } catch (error) {
     log.warn(`cannot listen on ${address}:${port.port}: ${messageOf(error)}`);
     return undefined;

@@ -14,13 +14,10 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { makeRoom } from '../lib/closables.ts';
 import { UpgradedConnection } from './upgraded-connection.ts';
 
 export interface H2cOptions {
   readonly maxHeaderBytes: number;
-  /** Past that the one that has been open the longest, of those that have nothing in hand, ends. */
-  readonly maxConnections: number;
   /** For a request to arrive whole, in milliseconds. */
   readonly requestTimeoutMs: number;
   /** For a connection on which nothing happens, in milliseconds. */
@@ -61,15 +58,15 @@ export class H2c {
   private readonly server: Http2Server;
   /** Each with its requests in hand. */
   private readonly sessions = new Map<ServerHttp2Session, Set<Http2ServerRequest>>();
+  private readonly bySocket = new WeakMap<Duplex, ServerHttp2Session>();
 
-  constructor(handler: RequestListener, { maxHeaderBytes, maxConnections, requestTimeoutMs, idleMs }: H2cOptions) {
+  constructor(handler: RequestListener, { maxHeaderBytes, requestTimeoutMs, idleMs }: H2cOptions) {
     const settings = { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: maxHeaderBytes };
     this.server = createServer({ settings: { ...settings, initialWindowSize: WINDOW_BYTES } }, (request, response) => {
       this.take(request, response, requestTimeoutMs);
       handler(request as unknown as IncomingMessage, response as never);
     });
     this.server.on('session', (session) => {
-      makeRoom(this.sessions, maxConnections, (one) => this.sessions.get(one)?.size === 0);
       this.sessions.set(session, new Set());
       session.on('error', () => undefined); // its streams hear of it
       session.setTimeout(idleMs, () => session.close());
@@ -78,16 +75,25 @@ export class H2c {
     this.server.on('sessionError', () => undefined);
   }
 
-  /** Serves a connection that begins with the preface. */
-  serve(connection: Duplex): void {
-    this.server.once('session', (session) => connection.once('end', () => this.ended(session)));
+  /** Serves a connection that begins with the preface, and comes over `socket`. */
+  serve(connection: Duplex, socket: Duplex): void {
+    this.server.once('session', (session) => {
+      this.bySocket.set(socket, session);
+      connection.once('end', () => this.ended(session));
+    });
     this.server.emit('connection', connection);
   }
 
   /** Answers 101, and then the request as the first stream of HTTP/2. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
-    this.serve(new UpgradedConnection(request, socket, head));
+    this.serve(new UpgradedConnection(request, socket, head), socket);
+  }
+
+  /** Whether a request that came over the socket is in hand. */
+  isBusy(socket: Duplex): boolean {
+    const session = this.bySocket.get(socket);
+    return session !== undefined && (this.sessions.get(session)?.size ?? 0) > 0;
   }
 
   /** Refuses new streams and ends each connection when its open ones are answered. */

@@ -2,7 +2,7 @@
 
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { makeRoom } from '../lib/closables.ts';
+import type { Connection, ConnectionLimit } from '../lib/connection-limit.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { H2c, sniff, wantsH2c } from './h2c.ts';
 
@@ -14,14 +14,10 @@ export interface HttpServerOptions {
   readonly maxHeaderBytes: number;
   /** Whether HTTP/2 without TLS is served too. */
   readonly h2c?: boolean;
-  readonly limits?: ConnectionLimits;
-}
-
-export interface ConnectionLimits {
-  /** Past that the one that has been open the longest, of those that have nothing in hand, ends. */
-  readonly maxConnections: number;
+  /** Of all servers. */
+  readonly limit: ConnectionLimit;
   /** Requests that a client may send on a connection ahead of their answers. Past that it ends. */
-  readonly maxAhead: number;
+  readonly maxAhead?: number;
 }
 
 export interface HttpServer {
@@ -35,7 +31,7 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const CHECK_INTERVAL_MS = 5_000;
 const KEEP_ALIVE_MS = 180_000;
-const LIMITS: ConnectionLimits = { maxConnections: 10_000, maxAhead: 1000 };
+const MAX_AHEAD = 1000;
 
 /** Listens; rejects when no address can be bound. */
 export async function startHttpServer(handler: RequestListener, options: HttpServerOptions): Promise<HttpServer> {
@@ -69,13 +65,12 @@ class Listener {
   private readonly busy = new Map<Socket, number>();
   private readonly connections = new Set<Socket>();
   private readonly h2c: H2c | undefined;
-  private readonly limits: ConnectionLimits;
   private closing = false;
 
-  constructor(handler: RequestListener, { maxHeaderBytes, h2c = false, limits = LIMITS }: HttpServerOptions) {
+  constructor(handler: RequestListener, options: HttpServerOptions) {
+    const { maxHeaderBytes, h2c = false, limit, maxAhead = MAX_AHEAD } = options;
     const times = { requestTimeoutMs: REQUEST_TIMEOUT_MS, idleMs: KEEP_ALIVE_MS };
-    const { maxConnections } = (this.limits = limits);
-    this.h2c = h2c ? new H2c(handler, { maxHeaderBytes, maxConnections, ...times }) : undefined;
+    this.h2c = h2c ? new H2c(handler, { maxHeaderBytes, ...times }) : undefined;
     this.server = createServer(
       {
         ...(h2c && { shouldUpgradeCallback: wantsH2c }),
@@ -89,7 +84,7 @@ class Listener {
       (request, response) => {
         const { socket } = request;
         const ahead = this.busy.get(socket) ?? 0;
-        if (ahead >= this.limits.maxAhead) return void socket.destroy();
+        if (ahead >= maxAhead) return void socket.destroy();
         this.busy.set(socket, ahead + 1);
         response.once('close', () => this.idle(socket));
         handler(request, response);
@@ -97,9 +92,16 @@ class Listener {
     );
     if (this.h2c) this.offer(this.h2c);
     this.server.on('connection', (socket) => {
-      makeRoom(this.connections, this.limits.maxConnections, (one) => !this.busy.has(one));
+      const connection: Connection = {
+        isIdle: () => !this.busy.has(socket) && !this.h2c?.isBusy(socket),
+        end: () => socket.destroy(),
+      };
+      if (!limit.enter(connection)) return void socket.destroy();
       this.connections.add(socket);
-      socket.once('close', () => this.connections.delete(socket));
+      socket.once('close', () => {
+        this.connections.delete(socket);
+        limit.leave(connection);
+      });
     });
   }
 
@@ -115,7 +117,7 @@ class Listener {
         socket.off('error', onError).setTimeout(0).removeAllListeners('timeout');
         if (!isHttp2) return serveHttp1.call(this.server, socket);
         this.connections.delete(socket);
-        h2c.serve(socket);
+        h2c.serve(socket, socket);
       });
     });
     this.server.on('upgrade', (request, socket, head) => {

@@ -3,16 +3,6 @@ export interface Closable {
   close(deadline: AbortSignal): Promise<void>;
 }
 
-/** Where as many are open as may be, the one that has been open the longest ends, of those that are idle. */
-export function makeRoom<One extends { destroy(): unknown }>(
-  open: { readonly size: number; keys(): Iterable<One> },
-  most: number,
-  isIdle: (one: One) => boolean,
-): void {
-  if (open.size < most) return;
-  for (const one of open.keys()) if (isIdle(one)) return void one.destroy();
-}
-
 /** What is open, to be closed one by one or all at once. */
 export class Closables {
   private readonly open = new Set<Closable>();

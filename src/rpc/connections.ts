@@ -9,7 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { makeRoom } from '../lib/closables.ts';
+import type { Connection, ConnectionLimit } from '../lib/connection-limit.ts';
 import { calm, RateLimit, type Load } from './load.ts';
 
 /** A connection that does not answer a ping is given up, one without calls closed. */
@@ -32,7 +32,6 @@ const MAX_STREAMS = 4096;
 const RESETS: Resets = { burst: MAX_STREAMS, perSecond: 1000 };
 /** Node ends a connection for resets with INTERNAL_ERROR: that is left to what it does not show as a stream. */
 const MAX_HIDDEN_RESETS = 4 * MAX_STREAMS;
-const MAX_CONNECTIONS = 10_000;
 /** Requests of some hundred KiB come without waiting for the other side. */
 export const STREAM_WINDOW_BYTES = 1 << 20;
 const CONNECTION_WINDOW_BYTES = 4 << 20;
@@ -49,22 +48,21 @@ export interface ConnectionsOptions {
   readonly load: Load;
   readonly keepAlive?: KeepAlive;
   readonly resets?: Resets;
-  /** Past that the one that has been open the longest, of those without a call, ends. */
-  readonly maxConnections?: number;
+  /** Of all servers. */
+  readonly limit: ConnectionLimit;
 }
 
 export class Connections {
   private readonly server: Http2Server;
   private readonly load: Load;
-  private readonly maxConnections: number;
+  private readonly limit: ConnectionLimit;
   private readonly keepAlive: KeepAlive;
   private readonly resets: Resets;
   private readonly open = new Map<ServerHttp2Session, Socket>();
 
   constructor(onStream: OnStream, options: ConnectionsOptions) {
-    const { maxHeaderBytes, load, keepAlive = AS_IN_DAPR, resets = RESETS } = options;
-    const { maxConnections = MAX_CONNECTIONS } = options;
-    this.maxConnections = maxConnections;
+    const { maxHeaderBytes, load, keepAlive = AS_IN_DAPR, resets = RESETS, limit } = options;
+    this.limit = limit;
     this.load = load;
     this.keepAlive = keepAlive;
     this.resets = resets;
@@ -116,10 +114,11 @@ export class Connections {
     const resets = new RateLimit(this.resets.burst, this.resets.perSecond);
     let calls = 0;
     let idlePings = 0;
-    makeRoom(this.open, this.maxConnections, (one) => !this.load.has(one));
+    session.on('error', () => undefined); // its streams hear of it
+    const connection: Connection = { isIdle: () => !this.load.has(session), end: () => session.destroy() };
+    if (!this.limit.enter(connection)) return session.destroy();
     this.open.set(session, socket);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    session.on('error', () => undefined); // its streams hear of it
     session.on('stream', (stream: ServerHttp2Stream, headers, _flags, rawHeaders: readonly string[]) => {
       calls++;
       idlePings = 0;
@@ -141,6 +140,7 @@ export class Connections {
     session.once('close', () => {
       clearInterval(pinging);
       this.open.delete(session);
+      this.limit.leave(connection);
     });
   }
 }

@@ -5,6 +5,7 @@ import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { GrpcCode } from '../core/errors.ts';
 import type { Relay } from '../core/invocation.ts';
+import type { ConnectionLimit } from '../lib/connection-limit.ts';
 import { listenOn, type PortChoice } from '../lib/listen.ts';
 import { MemoryBudget } from '../lib/memory-budget.ts';
 import { sleep } from '../lib/sleep.ts';
@@ -26,6 +27,8 @@ export interface GrpcServerOptions extends CallGateOptions {
   readonly socket: string;
   readonly maxBodyBytes: number;
   readonly budget: MemoryBudget;
+  /** Of all servers. */
+  readonly limit: ConnectionLimit;
   /** Of all headers of a call. */
   readonly maxHeaderBytes: number;
   readonly streams: Streams;
@@ -74,7 +77,11 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
   );
   const load = new Load(options.budget.maxBytes / CALLS_SHARE);
   const open = async (name: string, where: ListenOptions): Promise<number> => {
-    const connections = new Connections(onStream, { maxHeaderBytes: options.maxHeaderBytes, load });
+    const connections = new Connections(onStream, {
+      maxHeaderBytes: options.maxHeaderBytes,
+      load,
+      limit: options.limit,
+    });
     const port = await connections.listen(where);
     listening.set(name, connections);
     return port;
@@ -100,11 +107,12 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
 }
 
 /** Listens where other sidecars would call this one. A pub/sub sidecar serves them nothing: each call is UNIMPLEMENTED. */
-export async function startInternalServer(address: string, port: number): Promise<GrpcServer> {
+export async function startInternalServer(address: string, port: number, limit: ConnectionLimit): Promise<GrpcServer> {
   const limits = { maxMessageBytes: Infinity, budget: new MemoryBudget(MAX_INTERNAL_BYTES) };
   const connections = new Connections(dispatch(new Map(), limits), {
     maxHeaderBytes: MAX_INTERNAL_HEADER_BYTES,
     load: new Load(MAX_INTERNAL_BYTES),
+    limit,
   });
   return {
     port: await connections.listen({ host: address, port }),

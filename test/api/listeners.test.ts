@@ -1,16 +1,21 @@
 /** What listens, where, and for how long it listens to whom: sockets, the public port, limits of connections. */
 
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { DaprClient } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { HealthClient } from '../../gen/grpc/health/v1/health.ts';
 import { startDaprd, temporaryDirectory } from '../_support/daprd.ts';
+import { endProcess } from '../_support/end-process.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { call, startSidecar } from '../parity/_sidecar.ts';
+
+const DAPRD = join(import.meta.dirname, '..', '..', 'bin', 'daprd');
 
 function clientOf<T extends Client>(
   t: ExecutionContext,
@@ -75,6 +80,40 @@ test('the public port has health and metadata, wants no token, and nothing else'
   t.is(await ask('PUT', '/v1.0/metadata/k'), 404);
   t.is(await ask('POST', '/v1.0/publish/pubsub/a'), 404);
   t.is(await ask('POST', '/v1.0/shutdown'), 404);
+});
+
+test('connections have half of the descriptors that the process may have; when they are gone it goes on and says so', async (t) => {
+  const home = await temporaryDirectory(t);
+  const [http, grpc] = await freePorts(2);
+  const flags = ['--app-id', 'app', '--dapr-http-port', `${http}`, '--dapr-grpc-port', `${grpc}`];
+  const script = 'ulimit -n 120; exec "$@"';
+  const words = [DAPRD, ...flags, '--enable-metrics=false'];
+  const child = spawn('sh', ['-c', script, 'sh', ...words], { env: { ...process.env, HOME: home } });
+  t.teardown(() => endProcess(child));
+  let log = '';
+  child.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()));
+  const publish = (): Promise<number> =>
+    fetch(`http://127.0.0.1:${http}/v1.0/publish/pubsub/a`, {
+      method: 'POST',
+      body: '1',
+      headers: { connection: 'close' },
+    })
+      .then(({ status }) => status)
+      .catch(() => 0);
+  await until(async () => (await publish()) === 204, 'it publishes', 60_000);
+  const half = 'POST /v1.0/publish/pubsub/a HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n1';
+  const sockets: Socket[] = [];
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()));
+  await until(() => {
+    const socket = connect(http as number, '127.0.0.1').on('error', () => undefined);
+    socket.write(half);
+    sockets.push(socket);
+    return log.includes('60 connections are open');
+  }, 'one more is refused');
+  t.is(await publish(), 0);
+  for (const socket of sockets) socket.destroy();
+  await until(async () => (await publish()) === 204, 'there is room again');
+  t.is(log.match(/60 connections are open.*ulimit -n/g)?.length, 1);
 });
 
 test('who does not get their headers out in ten seconds or so is cut off', async (t) => {

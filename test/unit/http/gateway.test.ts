@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { ApiAccess } from '../../../src/core/api-access.ts';
 import { createGateway, type GatewayOptions } from '../../../src/http/gateway.ts';
+import { ConnectionLimit } from '../../../src/lib/connection-limit.ts';
 import { startHttpServer } from '../../../src/http/server.ts';
 import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
 
@@ -18,8 +19,13 @@ async function answerOf(t: ExecutionContext, parts: Partial<GatewayOptions>, pat
     onError: undefined,
     ...parts,
   } as unknown as GatewayOptions;
-  const listen = { addresses: ['127.0.0.1'], port: { port: 0, search: false }, socket: '', maxHeaderBytes: 8192 };
-  const server = await startHttpServer(createGateway(options), listen);
+  const server = await startHttpServer(createGateway(options), {
+    addresses: ['127.0.0.1'],
+    port: { port: 0, search: false },
+    socket: '',
+    maxHeaderBytes: 8192,
+    limit: new ConnectionLimit(100, () => undefined),
+  });
   t.teardown(() => server.close(AbortSignal.abort()));
   const answer = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
   return { status: answer.status, body: await answer.json() };

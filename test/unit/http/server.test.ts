@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { keepUntilRead, withBody } from '../../../src/http/body.ts';
 import { startHttpServer } from '../../../src/http/server.ts';
+import { ConnectionLimit } from '../../../src/lib/connection-limit.ts';
 import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
 import { until } from '../../_support/until.ts';
 
@@ -15,6 +16,7 @@ test('a stop waits for every request in hand, also for several on one connection
     port: { port: 0, search: false },
     socket: '',
     maxHeaderBytes: 8192,
+    limit: new ConnectionLimit(100, () => undefined),
   });
   const client = connect(server.port, '127.0.0.1');
   let received = '';
@@ -30,14 +32,19 @@ test('a stop waits for every request in hand, also for several on one connection
   t.true(received.includes('second'));
 });
 
-async function serve(t: ExecutionContext, handler: RequestListener): Promise<number> {
+async function serve(
+  t: ExecutionContext,
+  handler: RequestListener,
+  onFull: (max: number) => void = () => undefined,
+): Promise<number> {
   const server = await startHttpServer(handler, {
     addresses: ['127.0.0.1'],
     port: { port: 0, search: false },
     socket: '',
     maxHeaderBytes: 8192,
     h2c: true,
-    limits: { maxConnections: 3, maxAhead: 50 },
+    limit: new ConnectionLimit(3, onFull),
+    maxAhead: 50,
   });
   t.teardown(() => server.close(AbortSignal.abort()));
   return server.port;
@@ -74,6 +81,29 @@ test('where there are too many connections, the oldest that has nothing in hand 
   const sessions = [1, 2, 3, 4].map(() => connectHttp2(`http://127.0.0.1:${port}`).on('error', () => undefined));
   t.teardown(() => sessions.forEach((session) => session.destroy()));
   await until(() => sessions.some(({ destroyed }) => destroyed), 'one over HTTP/2 ends');
+});
+
+test('where every connection has something in hand, further ones are refused until one ends, which is told once', async (t) => {
+  const inHand: ServerResponse[] = [];
+  const told: number[] = [];
+  const port = await serve(
+    t,
+    ({ url }, response) => void (url === '/wait' ? inHand.push(response) : response.end('ok')),
+    (max) => told.push(max),
+  );
+  const busy = [open(t, port), open(t, port), open(t, port)];
+  for (const { socket } of busy) get(socket, '/wait');
+  await until(() => inHand.length === 3, 'all are busy');
+  for (const late of [open(t, port), open(t, port)]) await until(() => late.isOver, 'one more is refused');
+  t.deepEqual(told, [3]);
+  t.true(busy.every(({ isOver }) => !isOver));
+  busy[0]?.socket.destroy();
+  await until(async () => {
+    const next = open(t, port);
+    get(next.socket, '/');
+    await until(() => next.text.endsWith('ok') || next.isOver, 'it is served or refused');
+    return next.text.endsWith('ok');
+  }, 'there is room again');
 });
 
 test('a client may send requests ahead of their answers, but not any number', async (t) => {

@@ -7,6 +7,7 @@ import {
 } from 'node:http2';
 import { createServer as createTcpServer, connect as connectTcp, type AddressInfo, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import { ConnectionLimit } from '../../../src/lib/connection-limit.ts';
 import { Connections, type ConnectionsOptions, type KeepAlive } from '../../../src/rpc/connections.ts';
 import { Load } from '../../../src/rpc/load.ts';
 import { until } from '../../_support/until.ts';
@@ -21,6 +22,7 @@ async function serve(t: ExecutionContext, keepAlive: KeepAlive, more: Partial<Co
     maxHeaderBytes: 8192,
     load: new Load(LOAD_BYTES),
     keepAlive,
+    limit: new ConnectionLimit(100, () => undefined),
     ...more,
   });
   const port = await connections.listen({ host: '127.0.0.1', port: 0 });
@@ -58,7 +60,11 @@ test('a connection on which nothing is called is closed, one with a call is not'
 });
 
 test('where there are too many connections, the oldest without a call ends', async (t) => {
-  const { port, calls } = await serve(t, { ...QUICK, intervalMs: NEVER_MS }, { maxConnections: 3 });
+  const { port, calls } = await serve(
+    t,
+    { ...QUICK, intervalMs: NEVER_MS },
+    { limit: new ConnectionLimit(3, () => undefined) },
+  );
   const opened = async (): Promise<ClientHttp2Session> => {
     const one = session(t, port);
     await until(() => one.remoteSettings.maxConcurrentStreams !== undefined && !one.connecting, 'it is open');

@@ -15,6 +15,7 @@ import { PublishEventRequest } from '../../../gen/dapr/proto/runtime/v1/pubsub.t
 import { ApiAccess } from '../../../src/core/api-access.ts';
 import { GrpcClient } from '../../../src/channels/grpc-client.ts';
 import { framed } from '../../../src/channels/framing.ts';
+import { ConnectionLimit } from '../../../src/lib/connection-limit.ts';
 import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
 import type { AnsweredCall } from '../../../src/rpc/bind.ts';
 import type { ServerCall } from '../../../src/rpc/call.ts';
@@ -55,6 +56,7 @@ async function serve(t: ExecutionContext, app?: GrpcClient, budgetBytes = BUDGET
     maxBodyBytes: 2 * MESSAGE_BYTES,
     maxHeaderBytes: 65_536,
     budget,
+    limit: new ConnectionLimit(100, () => undefined),
     streams: {
       serve: (call: ServerCall) => void stage.streams.push(call),
       close: () => undefined,
