@@ -22,7 +22,8 @@ const TOKENS = new RegExp(`(${CALL.source})|${STRING.source}|${SHORT_STRING.sour
 
 /**
  * Loads the library: only where a rule needs it, it is a tenth of the start-up time. Resolves with what parses, and
- * throws for what no event makes true: a function that is none, an operator between kinds that have none.
+ * throws for what no event makes true: a function that is none, an operator between kinds that have none, a pattern that
+ * is written down and is none.
  */
 export async function loadCel(sources: readonly string[]): Promise<(source: string) => Expression> {
   const cel = await import('@marcbachmann/cel-js');
@@ -30,12 +31,14 @@ export async function loadCel(sources: readonly string[]): Promise<(source: stri
     .registerVariable('event', 'dyn')
     .registerFunction('int(google.protobuf.Timestamp): int', (time: Date) => BigInt(Math.floor(time.getTime() / 1000)))
     .registerFunction('string(google.protobuf.Timestamp): string', textOfTime);
-  if (sources.some((source) => withLinearMatches(source) !== source)) await addLinearMatches(environment);
+  const usesMatches = sources.some((source) => withLinearMatches(source) !== source);
+  const compile = usesMatches ? await addLinearMatches(environment) : undefined;
   return (source) => {
     const expression = environment.parse(withLinearMatches(source));
     const { valid, error } = expression.check();
-    if (valid) return expression;
-    throw error ?? new Error('the types do not fit');
+    if (!valid) throw error ?? new Error('the types do not fit');
+    if (compile) writtenPatterns(expression.ast).forEach(compile);
+    return expression;
   };
 }
 
@@ -46,17 +49,30 @@ const textOfTime = (time: Date): string => time.toISOString().replace(/\.?0*Z$/,
 export const withLinearMatches = (source: string): string =>
   source.replace(TOKENS, (token, call?: string) => (call === undefined ? token : LINEAR));
 
-async function addLinearMatches(environment: Environment): Promise<void> {
+/** The patterns in the tree of an expression that are texts already. */
+function writtenPatterns(node: unknown): string[] {
+  if (Array.isArray(node)) return node.flatMap(writtenPatterns);
+  if (typeof node !== 'object' || node === null) return [];
+  const { op, args } = node as { op?: string; args?: unknown };
+  const [name, ...rest] = op === 'call' || op === 'rcall' ? (args as unknown[]) : [];
+  const last = name === LINEAR ? (rest.at(-1) as { op: string; args: unknown }[]).at(-1) : undefined;
+  return [...(last?.op === 'value' ? [String(last.args)] : []), ...writtenPatterns(args)];
+}
+
+/** Resolves with what compiles a pattern and throws for what is none. */
+async function addLinearMatches(environment: Environment): Promise<(source: string) => void> {
   const { RE2JS } = await import('re2js');
   const patterns = new Map<string, InstanceType<typeof RE2JS>>();
-  const test = (text: string, source: string): boolean => {
+  const compiled = (source: string): InstanceType<typeof RE2JS> => {
     let pattern = patterns.get(source);
     if (!pattern) {
       if (patterns.size >= MAX_PATTERNS) patterns.clear();
       patterns.set(source, (pattern = RE2JS.compile(source)));
     }
-    return pattern.test(text);
+    return pattern;
   };
+  const test = (text: string, source: string): boolean => compiled(source).test(text);
   environment.registerFunction(`string.${LINEAR}(string): bool`, test);
   environment.registerFunction(`${LINEAR}(string, string): bool`, test);
+  return compiled;
 }

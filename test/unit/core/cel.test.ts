@@ -61,3 +61,14 @@ test('what no event could ever make true is told at once, not of the first event
     await t.throwsAsync(matches(match, {}), { message: /^invalid routing rule / }, match);
   }
 });
+
+test('a written pattern that is none is told at once, wherever it stands', async (t) => {
+  for (const match of [
+    'matches(event.type, "[")',
+    "event.type.matches(r'(\\d')",
+    'event.n == 1 && (["a"].exists(x, x.matches("*")) ? true : false)',
+    '{"a": event.type.matches("a" + event.n) || event.type.matches("(?<=a)b")}["a"]',
+  ]) {
+    await t.throwsAsync(matches(match, {}), { message: /^invalid routing rule .*: .*regexp/ }, match);
+  }
+});
