@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import test, { type ExecutionContext } from 'ava';
 import { DaprClient } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
 import { HealthClient } from '../../gen/grpc/health/v1/health.ts';
-import { startDaprd, temporaryDirectory } from '../_support/daprd.ts';
+import { MEMORY, startDaprd, temporaryDirectory } from '../_support/daprd.ts';
 import { endProcess } from '../_support/end-process.ts';
 import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
@@ -85,7 +86,9 @@ test('the public port has health and metadata, wants no token, and nothing else'
 test('connections have half of the descriptors that the process may have; when they are gone it goes on and says so', async (t) => {
   const home = await temporaryDirectory(t);
   const [http, grpc] = await freePorts(2);
-  const flags = ['--app-id', 'app', '--dapr-http-port', `${http}`, '--dapr-grpc-port', `${grpc}`];
+  writeFileSync(join(home, 'pubsub.yaml'), MEMORY);
+  const ports = ['--dapr-http-port', `${http}`, '--dapr-grpc-port', `${grpc}`];
+  const flags = ['--app-id', 'app', '--resources-path', home, ...ports];
   const script = 'ulimit -n 120; exec "$@"';
   const words = [DAPRD, ...flags, '--enable-metrics=false'];
   const child = spawn('sh', ['-c', script, 'sh', ...words], { env: { ...process.env, HOME: home } });
