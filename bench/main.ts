@@ -8,7 +8,7 @@ import type { Load, Loaded } from './load.ts';
 import { type Binary, type Options, readOptions } from './options.ts';
 import { conditions, type Run, summarise, table } from './report.ts';
 import { type Figures, SCENARIOS, type Scenario } from './scenarios.ts';
-import { closeAll, Stage } from './stage.ts';
+import { closeAll, NotStarted, Stage } from './stage.ts';
 import { groupUsage } from './usage.ts';
 import { Worker } from './worker.ts';
 
@@ -83,6 +83,8 @@ process.on('SIGINT', () => {
 
 async function measureAll(options: Options): Promise<Run[]> {
   const runs: Run[] = [];
+  /** Binaries that did not start on a broker: they are not waited for again. */
+  const useless = new Set<string>();
   for (let round = 1; round <= options.rounds; round++) {
     const unit = await measureUnit(options);
     const note = (run: Omit<Run, 'round' | 'unit'>): void => {
@@ -94,10 +96,13 @@ async function measureAll(options: Options): Promise<Run[]> {
     for (const planned of plan(options)) {
       if (interrupted) return runs;
       const about = { ...planned, binary: planned.binary.name };
+      const pair = `${planned.binary.path} ${planned.broker}`;
+      if (useless.has(pair)) continue;
       try {
         note({ ...about, figures: await measure(planned, options) });
       } catch (error) {
         note({ ...about, figures: {}, error: (error as Error).message });
+        if (error instanceof NotStarted) useless.add(pair);
       }
     }
   }

@@ -1,7 +1,7 @@
 /** One run's surroundings: a folder, a broker, the sidecar under test, the load generator and the app. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,11 @@ import { Worker } from './worker.ts';
 
 /** How the app takes events. */
 export type AppKind = 'http' | 'grpc' | 'stream';
+
+/** A sidecar that cannot be had, for any scenario. The message ends with the last lines of its log. */
+export class NotStarted extends Error {}
+
+const LAST_LINES = 10;
 
 /** What is open, so that an interrupted bench leaves nothing behind. */
 const open = new Set<Stage>();
@@ -36,6 +41,10 @@ export class Stage {
   private readonly app = new Worker<AppQuestion, AppAnswer>('app.ts');
   private sidecar: ChildProcess | undefined;
   private ports = { http: 0, grpc: 0 };
+
+  private get logFile(): string {
+    return join(this.folder, 'sidecar.log');
+  }
 
   private constructor(binary: Binary, broker: RunningBroker, keys: number, folder: string, options: Options) {
     this.keys = keys;
@@ -83,7 +92,7 @@ export class Stage {
       'log-level': 'warn',
       ...(app && { 'app-port': app.port, 'app-protocol': app.protocol }),
     };
-    const log = this.options.verbose ? 2 : 'ignore';
+    const log = this.options.verbose ? 2 : openSync(this.logFile, 'w');
     const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const began = performance.now();
     this.sidecar = spawn(this.binary.path, args, {
@@ -91,14 +100,23 @@ export class Stage {
       stdio: ['ignore', log, log],
       env: { ...process.env, HOME: this.folder, DAPR_HOST_IP: '127.0.0.1' },
     });
+    if (log !== 2) closeSync(log);
     let died: string | undefined;
     this.sidecar.on('error', (error) => (died = error.message));
     this.sidecar.on('exit', (code, signal) => (died = `it ended with ${code ?? signal}`));
     await until(this.binary.path, 20_000, async () => {
-      if (died !== undefined) throw new Error(`${this.binary.path}: ${died} (--verbose shows its log)`);
+      if (died !== undefined) throw new Error(`${this.binary.path}: ${died}`);
       return isReady(this.ports.http);
+    }).catch((error: Error) => {
+      throw new NotStarted(`${error.message}${this.lastWords()}`);
     });
     return performance.now() - began;
+  }
+
+  private lastWords(): string {
+    if (this.options.verbose) return '';
+    const lines = readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-LAST_LINES);
+    return lines.map((line) => `\n    ${line}`).join('');
   }
 
   /** By SIGKILL, as nothing else ends every sidecar at once. Resolves when it has gone. */
