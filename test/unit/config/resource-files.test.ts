@@ -15,10 +15,15 @@ test('a directory that is missing or none is an error that says so', async (t) =
   });
 });
 
-test('files without any resource load nothing and warn of nothing', async (t) => {
-  for (const text of ['', '---\n', '# comment\n', '\uFEFF', '\r\n\r\n']) {
+test('files without any resource load nothing and warn of nothing; empty ones are told to those who reload', async (t) => {
+  for (const text of ['', '\uFEFF', '\r\n\r\n', '---\n', '# comment\n']) {
     const { names, lines, skipped } = await loadText(t, text);
-    t.deepEqual([names, lines, skipped], [[], [], []], JSON.stringify(text));
+    t.deepEqual([names, lines], [[], []], JSON.stringify(text));
+    t.deepEqual(
+      skipped.map(({ reason, isFault }) => ({ reason, isFault })),
+      text.trim() === '' ? [{ reason: 'is empty', isFault: true }] : [],
+      JSON.stringify(text),
+    );
   }
 });
 
