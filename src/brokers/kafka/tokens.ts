@@ -34,19 +34,18 @@ const MAX_ANSWER = 2 ** 20;
 
 /** Gives the token, a new one when the last is about to expire. Rejects with what the provider said, without secrets. */
 export function readToken(source: TokenSource): () => Promise<string> {
+  const where = withoutSecrets(source.endpoint);
   let current: { readonly value: string; readonly expiresAt: number } | undefined;
   let asking: Promise<string> | undefined;
   const ask = async (): Promise<string> => {
     const { status, body } = await post(source, form(source)).catch((error: unknown) => {
-      throw new Error(`no token from ${withoutSecrets(source.endpoint)}: ${messageOf(error)}`, { cause: error });
+      throw new Error(`no token from ${where}: ${messageOf(error)}`, { cause: error });
     });
     const answer = readJson(body);
     const value = answer['access_token'];
     if (status !== 200 || typeof value !== 'string') {
       const why = answer['error_description'] ?? answer['error'] ?? 'no access_token in the answer';
-      const error = new Error(
-        `no token from ${withoutSecrets(source.endpoint)}: status ${status}, ${JSON.stringify(why)}`,
-      );
+      const error = new Error(`no token from ${where}: status ${status}, ${JSON.stringify(why)}`);
       throw Object.assign(error, { retriable: status >= 500 });
     }
     const seconds = Number(answer['expires_in'] ?? 0);
