@@ -7,7 +7,7 @@ import { loadConfiguration } from '../src/config/configuration.ts';
 import { readEnvironment } from '../src/config/environment.ts';
 import { readResiliency } from '../src/config/resiliency.ts';
 import { loadResources } from '../src/config/resources.ts';
-import { toEvent } from '../src/core/cloud-event.ts';
+import { Envelopes } from '../src/core/cloud-event.ts';
 import { SidecarError } from '../src/core/errors.ts';
 import { compileRules } from '../src/core/routing.ts';
 import { specsFromAppAnswer } from '../src/core/subscription-document.ts';
@@ -215,7 +215,7 @@ const CONTEXT = {
 function wrappedWell(payload: Buffer, type: string, metadata: Record<string, string>): string | undefined {
   let made: Buffer;
   try {
-    made = toEvent(payload, type, metadata, CONTEXT);
+    made = new Envelopes(CONTEXT).toEvent(payload, type, metadata);
   } catch (error) {
     return error instanceof SidecarError && error.kind === 'cloud-event-invalid'
       ? undefined

@@ -5,16 +5,17 @@
 
 import { randomUUID } from 'node:crypto';
 import { isUtf8 } from 'node:buffer';
+import { concat } from '../lib/bytes.ts';
 import { JsonFault, membersOf, skipSpace, valueEnd, type Member } from '../lib/json-bytes.ts';
 import { isProtobuf } from '../lib/protobuf-wire.ts';
 import { SidecarError } from './errors.ts';
-import { expirationIn, overridesOf, ttlMs, type Metadata, type Overrides } from './metadata.ts';
+import { expirationIn, NO_OVERRIDES, overridesOf, ttlMs, type Metadata, type Overrides } from './metadata.ts';
 import type { Trace } from './trace.ts';
 
 const DEFAULT_SOURCE = 'Dapr';
 const DEFAULT_TYPE = 'com.dapr.event.sent';
 export const BULK_TYPE = 'com.dapr.event.sent.bulk';
-const CLOUD_EVENT_JSON = 'application/cloudevents+json';
+export const CLOUD_EVENT_JSON = 'application/cloudevents+json';
 
 /** What an envelope says beside the payload. */
 export interface EnvelopeContext {
@@ -28,13 +29,37 @@ export interface EnvelopeContext {
   readonly brokerExpires: boolean;
 }
 
-/** A publish's payload as the event that goes to the broker. Throws `cloud-event-invalid` for a broken CloudEvent. */
-export function toEvent(data: Uint8Array, contentType: string, metadata: Metadata, context: EnvelopeContext): Buffer {
-  const ttl = context.brokerExpires ? undefined : ttlMs(metadata);
-  const expiration = ttl === undefined ? undefined : expirationIn(ttl);
-  return mediaType(contentType) === CLOUD_EVENT_JSON
-    ? complete(data, expiration, context)
-    : wrap(data, contentType, overridesOf(metadata), expiration, context);
+/** Makes the events of one request. What their envelopes have in common is encoded once. */
+export class Envelopes {
+  private readonly context: EnvelopeContext;
+  private readonly time = now();
+  private common: Attributes | undefined;
+  private commonType = '';
+
+  constructor(context: EnvelopeContext) {
+    this.context = context;
+  }
+
+  /** A payload as the event that goes to the broker. Throws `cloud-event-invalid` for a broken CloudEvent. */
+  toEvent(data: Uint8Array, contentType: string, metadata: Metadata): Buffer {
+    const ttl = this.context.brokerExpires ? undefined : ttlMs(metadata);
+    const expiration = ttl === undefined ? undefined : expirationIn(ttl);
+    const type = mediaType(contentType);
+    if (type === CLOUD_EVENT_JSON) return complete(data, expiration, this.context);
+    const overrides = overridesOf(metadata);
+    const id = overrides.id ? JSON.stringify(overrides.id) : `"${randomUUID()}"`;
+    const { before, after } =
+      overrides === NO_OVERRIDES && expiration === undefined
+        ? this.attributes(contentType)
+        : attributes(contentType, expiration, overrides, this.context, this.time);
+    return concat([...payload(data, type, this.context.baggage), before, id, after]);
+  }
+
+  private attributes(contentType: string): Attributes {
+    if (this.common && this.commonType === contentType) return this.common;
+    this.commonType = contentType;
+    return (this.common = attributes(contentType, undefined, NO_OVERRIDES, this.context, this.time));
+  }
 }
 
 /** The part of a content type before its parameters, lower case. */
@@ -43,40 +68,42 @@ export function mediaType(contentType: string): string {
   return (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).toLowerCase();
 }
 
-function wrap(
-  data: Uint8Array,
-  contentType: string,
-  overrides: Overrides,
-  expiration: string | undefined,
-  context: EnvelopeContext,
-): Buffer {
-  const tail =
-    `,"datacontenttype":${JSON.stringify(contentType || 'text/plain')}` +
-    (expiration === undefined ? '' : `,"expiration":"${expiration}"`) +
-    attributes(overrides, context);
-  const type = mediaType(contentType);
+/** How an envelope begins: with the payload, JSON as it came. */
+function payload(data: Uint8Array, type: string, baggage: string | undefined): readonly (string | Uint8Array)[] {
+  const start = baggage ? `{"baggage":${JSON.stringify(baggage)},` : '{';
   const json = type === 'application/json' ? firstJson(data) : undefined;
-  const carried = context.baggage ? `"baggage":${JSON.stringify(context.baggage)},` : '';
-  if (json) return join(`{${carried}"data":`, json, tail);
-  const isBinary = BINARY_TYPES.has(type) || (type === 'application/x-protobuf' && isProtobuf(data));
-  const head = isBinary
-    ? `{${carried}"data_base64":"${asBuffer(data).toString('base64')}"`
-    : `{${carried}"data":${JSON.stringify(asBuffer(data).toString('utf8'))}`;
-  return join(head, EMPTY, tail);
+  if (json) return [`${start}"data":`, json];
+  return BINARY_TYPES.has(type) || (type === 'application/x-protobuf' && isProtobuf(data))
+    ? [`${start}"data_base64":"${asBuffer(data).toString('base64')}"`]
+    : [`${start}"data":${JSON.stringify(asBuffer(data).toString('utf8'))}`];
 }
 
-/** The attributes from `id` to `type`, which come after the payload's own in alphabetical order. */
-function attributes(overrides: Overrides, context: EnvelopeContext): string {
+/** What comes after the payload in alphabetical order, before and after the id. */
+interface Attributes {
+  readonly before: Buffer;
+  readonly after: Buffer;
+}
+
+function attributes(
+  contentType: string,
+  expiration: string | undefined,
+  overrides: Overrides,
+  context: EnvelopeContext,
+  time: string,
+): Attributes {
   const traceparent = JSON.stringify((overrides.traceparent || overrides.traceid) ?? context.trace.traceparent);
   const source = overrides.source === undefined ? context.appId : overrides.source || DEFAULT_SOURCE;
-  return (
-    `,"id":${overrides.id ? JSON.stringify(overrides.id) : `"${randomUUID()}"`}` +
+  const before =
+    `,"datacontenttype":${JSON.stringify(contentType || 'text/plain')}` +
+    (expiration === undefined ? '' : `,"expiration":"${expiration}"`) +
+    ',"id":';
+  const after =
     `,"pubsubname":${JSON.stringify(context.pubsubName)},"source":${JSON.stringify(source)},"specversion":"1.0"` +
     (overrides.subject ? `,"subject":${JSON.stringify(overrides.subject)}` : '') +
-    `,"time":"${now()}","topic":${JSON.stringify(context.topic)},"traceid":${traceparent},"traceparent":${traceparent}` +
+    `,"time":"${time}","topic":${JSON.stringify(context.topic)},"traceid":${traceparent},"traceparent":${traceparent}` +
     `,"tracestate":${JSON.stringify(overrides.tracestate ?? context.trace.tracestate)}` +
-    `,"type":${JSON.stringify(overrides.type || DEFAULT_TYPE)}}`
-  );
+    `,"type":${JSON.stringify(overrides.type || DEFAULT_TYPE)}}`;
+  return { before: Buffer.from(before), after: Buffer.from(after) };
 }
 
 const BINARY_TYPES = new Set(['application/octet-stream', 'application/cloudevents+protobuf']);
@@ -145,17 +172,6 @@ export function wrapRaw(data: Uint8Array, pubsubName: string, topic: string, tra
       (tracestate === undefined ? '' : `,"tracestate":${JSON.stringify(tracestate)}`) +
       `,"type":"${DEFAULT_TYPE}"}`,
   );
-}
-
-const EMPTY = new Uint8Array(0);
-
-function join(head: string, middle: Uint8Array, tail: string): Buffer {
-  const headLength = Buffer.byteLength(head);
-  const out = Buffer.allocUnsafe(headLength + middle.length + Buffer.byteLength(tail));
-  out.write(head);
-  out.set(middle, headLength);
-  out.write(tail, headLength + middle.length);
-  return out;
 }
 
 /** The same memory as a Buffer. */

@@ -80,7 +80,8 @@ export function overridesOf(metadata: Metadata): Overrides {
     const name = lower.slice('cloudevent.'.length);
     if (OVERRIDABLE.has(name)) (found ??= {})[name] = metadata[key] as string;
   }
-  return found ?? NONE;
+  return found ?? NO_OVERRIDES;
 }
 
-const NONE: Overrides = {};
+/** The one value of those that set nothing. */
+export const NO_OVERRIDES: Overrides = {};

@@ -4,7 +4,7 @@
  */
 
 import type { Broker, OutboundMessage, PublishFailure } from './broker.ts';
-import { toEvent } from './cloud-event.ts';
+import { CLOUD_EVENT_JSON, Envelopes, type EnvelopeContext } from './cloud-event.ts';
 import { messageOf, SidecarError } from './errors.ts';
 import type { Publish } from './guarded-publish.ts';
 import { isRaw, type Metadata } from './metadata.ts';
@@ -98,7 +98,7 @@ export class Publisher {
     const pubsub = this.find(request);
     const raw = isRaw(request.metadata, pubsub.name);
     refuseBadIds(entries, pubsub.name, request.topic, this.appId);
-    const messages = entries.map((entry) => this.message(entry, raw, pubsub, request));
+    const messages = raw ? entries : this.wrap(entries, pubsub, request);
     this.allow(pubsub, request.topic);
     const { topic, protocol } = request;
     const failures = await this.send(pubsub, topic, messages, { protocol, isBulk: !isSingle(entries) });
@@ -132,18 +132,20 @@ export class Publisher {
     throw new SidecarError('topic-forbidden', message, { resource: pubsub.name, info: { topic, error: message } });
   }
 
-  private message(entry: PublishEntry, raw: boolean, pubsub: PubSub, request: PublishRequest): OutboundMessage {
-    const { data, contentType, metadata } = entry;
-    if (raw) return { data, contentType, metadata };
-    const event = toEvent(data, contentType, metadata, {
+  private wrap(entries: readonly PublishEntry[], pubsub: PubSub, request: PublishRequest): readonly OutboundMessage[] {
+    const context: EnvelopeContext = {
       pubsubName: pubsub.name,
       topic: request.topic,
       appId: this.appId,
-      trace: entry.trace ?? request.trace,
+      trace: request.trace,
       baggage: request.baggage ?? '',
       brokerExpires: pubsub.broker.features.has('message-ttl'),
+    };
+    const envelopes = new Envelopes(context);
+    return entries.map(({ data, contentType, metadata, trace }) => {
+      const own = trace ? new Envelopes({ ...context, trace }) : envelopes;
+      return { data: own.toEvent(data, contentType, metadata), contentType: CLOUD_EVENT_JSON, metadata };
     });
-    return { data: event, contentType: 'application/cloudevents+json', metadata };
   }
 
   private async send(

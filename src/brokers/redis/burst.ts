@@ -1,4 +1,5 @@
 import { Command, type Redis } from 'ioredis';
+import { concat } from '../../lib/bytes.ts';
 
 /** Somebody who waits for the reply to one command. */
 export interface Waiter {
@@ -65,22 +66,6 @@ class Encoded extends Command {
   override toWritable(): Buffer {
     return this.bytes;
   }
-}
-
-function concat(parts: readonly (string | Uint8Array)[]): Buffer {
-  let size = 0;
-  for (const part of parts) size += typeof part === 'string' ? Buffer.byteLength(part) : part.length;
-  const bytes = Buffer.allocUnsafe(size);
-  let offset = 0;
-  for (const part of parts) {
-    if (typeof part === 'string') {
-      offset += bytes.write(part, offset);
-    } else {
-      bytes.set(part, offset);
-      offset += part.length;
-    }
-  }
-  return bytes;
 }
 
 /** An argument as the protocol has it. */

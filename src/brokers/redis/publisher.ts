@@ -60,10 +60,13 @@ export class Publisher {
     const burst = this.bursts.get(client) ?? this.createBurst(client);
     const publication = new Publication(messages.length);
     const trim = this.trim();
-    const head = `*${7 + trim.length}\r\n${['XADD', topic, ...trim, '*', 'data'].map(bulkString).join('')}`;
+    const head = Buffer.from(
+      `*${7 + trim.length}\r\n${['XADD', topic, ...trim, '*', 'data'].map(bulkString).join('')}`,
+    );
     for (const [index, { data, metadata }] of messages.entries()) {
-      const tail = `\r\n${METADATA}${bulkString(JSON.stringify(metadata))}`;
-      burst.add([`${head}$${data.length}\r\n`, data, tail], new Reply(publication, index));
+      const json = JSON.stringify(metadata);
+      const tail = json === '{}' ? NO_METADATA : `\r\n${METADATA}${bulkString(json)}`;
+      burst.add([head, `$${data.length}\r\n`, data, tail], new Reply(publication, index));
     }
     return publication.done;
   }
@@ -115,6 +118,7 @@ export class Publisher {
 }
 
 const METADATA = bulkString('metadata');
+const NO_METADATA = Buffer.from(`\r\n${METADATA}${bulkString('{}')}`);
 
 /** Resolves when every message of one publish has its reply. */
 class Publication {

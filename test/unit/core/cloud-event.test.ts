@@ -1,6 +1,6 @@
 import test from 'ava';
 import { CloudEvent } from 'cloudevents';
-import { toEvent, wrapRaw, type EnvelopeContext } from '../../../src/core/cloud-event.ts';
+import { Envelopes, wrapRaw, type EnvelopeContext } from '../../../src/core/cloud-event.ts';
 import { SidecarError } from '../../../src/core/errors.ts';
 import { NO_TRACE } from '../../../src/core/trace.ts';
 
@@ -19,7 +19,7 @@ const textOf = (
   type: string,
   metadata: Record<string, string> = {},
   context = CONTEXT,
-): string => toEvent(Buffer.from(data), type, metadata, context).toString();
+): string => new Envelopes(context).toEvent(Buffer.from(data), type, metadata).toString();
 const eventOf = (...args: Parameters<typeof textOf>): Record<string, unknown> =>
   JSON.parse(textOf(...args)) as Record<string, unknown>;
 
@@ -187,4 +187,21 @@ test('raw bytes are wrapped without a time and with a new id each time', (t) => 
   ]);
   t.like(event, { datacontenttype: 'application/octet-stream', source: 'Dapr', data_base64: 'eyJhIjoxfQ==' });
   t.not(wrap()['id'], event['id']);
+});
+
+test('events of one request have what is theirs, whatever the others set', (t) => {
+  const envelopes = new Envelopes(CONTEXT);
+  const make = (type: string, metadata: Record<string, string> = {}): Record<string, unknown> =>
+    JSON.parse(envelopes.toEvent(Buffer.from('1'), type, metadata).toString()) as Record<string, unknown>;
+  const plain = make('application/json');
+  t.like(make('text/plain', { 'cloudevent.type': 'own', 'cloudevent.id': 'é"1' }), {
+    id: 'é"1',
+    type: 'own',
+    data: '1',
+  });
+  t.truthy(make('application/json', { ttlInSeconds: '10' })['expiration']);
+  t.like(make('text/plain'), { datacontenttype: 'text/plain', data: '1', type: 'com.dapr.event.sent' });
+  const again = make('application/json');
+  t.not(again['id'], plain['id']);
+  t.deepEqual({ ...again, id: '' }, { ...plain, id: '' });
 });
