@@ -62,8 +62,21 @@ function escapeEnd(bytes: Uint8Array, i: number): number {
   return i + 6;
 }
 
+/** 1 for what goes on with a string: neither a quote, nor a backslash, nor a control character. */
+const ORDINARY = Uint8Array.from({ length: 256 }, (_, c) => (c < 0x20 || c === QUOTE || c === BACKSLASH ? 0 : 1));
+
+/** Whether four bytes from `i` on, which must be there, are ordinary: twice as fast as one after the other. */
+const areOrdinary = (bytes: Uint8Array, i: number): boolean =>
+  ((ORDINARY[bytes[i] as number] as number) &
+    (ORDINARY[bytes[i + 1] as number] as number) &
+    (ORDINARY[bytes[i + 2] as number] as number) &
+    (ORDINARY[bytes[i + 3] as number] as number)) ===
+  1;
+
 function stringEnd(bytes: Uint8Array, i: number): number {
+  const last = bytes.length - 4;
   for (i++; ;) {
+    while (i <= last && areOrdinary(bytes, i)) i += 4;
     const c = bytes[i] as number;
     if (c === QUOTE) return i + 1;
     if (c === BACKSLASH) i = escapeEnd(bytes, i);

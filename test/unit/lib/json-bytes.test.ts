@@ -49,6 +49,20 @@ test('it agrees with JSON.parse on what is JSON, for thousands of damaged texts'
   }
 });
 
+test('a string of any length ends at its quote, and a fault is found wherever it stands', (t) => {
+  for (let length = 0; length < 20; length++) {
+    const text = `"${'é'.repeat(length % 3)}${'x'.repeat(length)}"`;
+    t.is(valueEnd(bytes(`${text}yyyy"`), 0), Buffer.byteLength(text));
+    t.is(faultOf(text.slice(0, -1)), 'unexpected EOF');
+    for (let at = 1; at <= length; at++) {
+      const odd = (char: string): string => `"${'x'.repeat(at - 1)}${char}${'x'.repeat(length - at)}"`;
+      t.is(faultOf(odd('\n')), "invalid character '\n' in string literal");
+      t.is(faultOf(odd('\\q')), "invalid character 'q' in string escape code");
+      t.is(valueEnd(bytes(`${odd('\\"')}yyyy`), 0), length + 3);
+    }
+  }
+});
+
 test('faults are worded as Go words them', (t) => {
   t.is(faultOf(''), 'EOF');
   t.is(faultOf('{x'), "invalid character 'x' looking for beginning of object key string");
