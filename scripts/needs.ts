@@ -25,6 +25,7 @@ export const expressModules = join(cache, 'express', 'node_modules');
 export const sdkModules = join(cache, 'javascript', 'node_modules');
 export const sdkPython = join(cache, 'python', 'bin', 'python3');
 export const goProgram = join(cache, 'go', 'program');
+export const saramaProgram = join(cache, 'sarama', 'program');
 export const javaClassPath = join(cache, 'java', '*');
 /** The jars of Apache Kafka and what it depends on. */
 export const kafkaJars = join(cache, 'kafka', 'jars');
@@ -72,6 +73,14 @@ function npm(name: string, manifest: string): Need {
   });
 }
 
+/** A program of Go: the module of a folder, which has these files. */
+function go(name: string, folder: string, ...files: string[]): Need {
+  const sources = ['go.mod', 'go.sum', ...files].map((file) => `${folder}/${file}`);
+  return cached(name, sources, async (target) => {
+    await must('go', ['build', '-C', join(root, folder), '-o', join(target, 'program'), '.']);
+  });
+}
+
 export const needs = {
   redis: {
     name: 'redis-server',
@@ -87,13 +96,8 @@ export const needs = {
   express: npm('express', 'examples/express/package.json'),
   javascript: npm('javascript', 'test/compat/javascript/package.json'),
   python: python('python', 'test/compat/python/requirements.txt'),
-  go: cached(
-    'go',
-    ['go.mod', 'go.sum', 'main.go', 'reflect.go'].map((file) => `test/compat/go/${file}`),
-    async () => {
-      await must('go', ['build', '-C', join(root, 'test/compat/go'), '-o', goProgram, '.']);
-    },
-  ),
+  go: go('go', 'test/compat/go', 'main.go', 'reflect.go'),
+  sarama: go('sarama', 'test/kafka/sarama', 'main.go'),
   java: {
     name: 'Java',
     present: () => onPath('java') && onPath('mvn'),

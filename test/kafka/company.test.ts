@@ -1,102 +1,131 @@
-/** In one group with members of another make. */
+/** In one group with members of another make: on Sarama, as Dapr's Kafka component is. */
 
-import { AssignerProtocol, type PartitionAssigner } from 'kafkajs';
-import test from 'ava';
-import { publish, Recorder, subscribe, texts } from '../conformance/bench.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import plain, { type ExecutionContext } from 'ava';
+import { saramaProgram } from '../../scripts/needs.ts';
+import { ofHandler, startProgram, testWith, type Program } from '../compat/_program.ts';
+import { Recorder, retry, subscribe, SUCCESS, text, textOf } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { until } from '../_support/until.ts';
+import { audit } from './_audit.ts';
 import { openSite } from './_site.ts';
 
+const test = testWith('sarama');
 const ends: (() => Promise<void>)[] = [];
 let server: KafkaServer;
-test.before(async () => {
-  server = await KafkaServer.start((end) => ends.push(end), { properties: { 'num.partitions': '4' } });
+plain.before(async () => {
+  server = await KafkaServer.start((end) => ends.push(end));
 });
-test.after.always(() => Promise.all(ends.map((end) => end())));
+plain.after.always(() => Promise.all(ends.map((end) => end())));
 
-const { MemberAssignment, MemberMetadata } = AssignerProtocol;
+/** A group of both makes. */
+class Company {
+  readonly tried: string[] = [];
+  readonly acknowledged: string[] = [];
+  private readonly t: ExecutionContext;
+  private readonly name: string;
+  private readonly strategy: string;
+  /** What ours handled, and when, in milliseconds since 1970. */
+  private readonly ours: { readonly content: string; readonly at: number }[] = [];
+  private readonly programs: Program[] = [];
 
-/** Says `range`, as the Go client does, and leads as well as it follows: every other partition to every other member. */
-const range: PartitionAssigner = ({ cluster }) => ({
-  name: 'range',
-  version: 1,
-  protocol: ({ topics }) => ({
-    name: 'range',
-    metadata: MemberMetadata.encode({ version: 0, topics, userData: Buffer.alloc(0) }),
-  }),
-  assign: async ({ members, topics }) =>
-    members.map(({ memberId }, index) => ({
-      memberId,
-      memberAssignment: MemberAssignment.encode({
-        version: 0,
-        userData: Buffer.alloc(0),
-        assignment: Object.fromEntries(
-          topics.map((topic) => [
-            topic,
-            cluster
-              .findTopicPartitionMetadata(topic)
-              .map(({ partitionId }) => partitionId)
-              .filter((id) => id % members.length === index),
-          ]),
-        ),
-      }),
-    })),
-});
+  constructor(t: ExecutionContext, strategy: string) {
+    this.t = t;
+    this.strategy = strategy;
+    this.name = `company-${strategy}`;
+  }
 
-test('two makes share a group, whichever leads it: each message is handled by one of them', async (t) => {
-  await server.createTopic('company', 4);
-  const { broker: publisher } = await openSite(t, { brokers: server.address }, 'publisher');
-  const other = server.client().consumer({
-    groupId: 'team',
-    partitionAssigners: [range],
-    heartbeatInterval: 100,
-    sessionTimeout: 2000,
-    maxWaitTimeInMs: 100,
-  });
-  const theirs: string[] = [];
-  const join = async (): Promise<void> => {
-    await other.connect();
-    await other.subscribe({ topic: 'company', fromBeginning: true });
-    await other.run({
-      autoCommitInterval: 100,
-      eachMessage: async ({ message }) => void theirs.push(String(message.value)),
+  /** Publishes without a pause until what is returned is called, which resolves when all is acknowledged. */
+  async publish(): Promise<() => Promise<void>> {
+    await server.createTopic(this.name, 5);
+    const { broker } = await openSite(this.t, { brokers: server.address }, 'publisher');
+    let isGoingOn = true;
+    this.t.teardown(() => (isGoingOn = false));
+    const publishing = (async () => {
+      for (let next = 0; isGoingOn; next++) {
+        const partitionKey = `key-${next % 30}`;
+        const content = `${partitionKey} ${next}`;
+        this.tried.push(content);
+        void broker.publish(this.name, [{ ...text(content), metadata: { partitionKey } }]).then(
+          (failures) => failures.length === 0 && this.acknowledged.push(content),
+          () => undefined, // the test has failed
+        );
+        await wait(2);
+      }
+    })();
+    return async () => {
+      isGoingOn = false;
+      await publishing;
+      await until(() => this.acknowledged.length === this.tried.length, 'all is acknowledged');
+    };
+  }
+
+  /** One of ours joins; leaves when what is returned is called. */
+  async join(): Promise<() => Promise<void>> {
+    const settings = { brokers: server.address, consumerGroupRebalanceStrategy: this.strategy };
+    const { broker } = await openSite(this.t, settings, this.name);
+    const recorder = new Recorder((message) => {
+      if (Math.random() < 0.02) return retry(50);
+      this.ours.push({ content: textOf(message), at: performance.timeOrigin + performance.now() });
+      return SUCCESS;
     });
-  };
-  t.teardown(() => other.disconnect());
-  const [recorder, after] = [new Recorder(), new Recorder()];
-  const handled = (): string[] => [...recorder.texts, ...after.texts, ...theirs];
-  const ours = await openSite(t, { brokers: server.address });
-  await subscribe(ours.broker, 'company', recorder);
-  const sent: string[] = [];
-  const share = async (prefix: string, isShared: () => boolean): Promise<void> => {
-    for (let round = 0; !isShared(); round++) {
-      const all = texts(`${prefix}-${round}`, 64);
-      sent.push(...all);
-      for (const content of all) await publish(publisher, 'company', content);
-      t.true(round < 50, 'both get some');
-    }
-    await until(() => new Set(handled()).size === sent.length, `all of ${prefix} were handled`);
-  };
-  // Ours leads, since it was there first.
-  await join();
-  await share('ours', () => theirs.length > 0 && recorder.messages.length > 0);
-  // Theirs leads, and ours comes back.
-  await ours.broker.close();
-  const before = theirs.length;
-  await until(async () => {
-    const content = `alone-${sent.length}`;
-    sent.push(content);
-    await publish(publisher, 'company', content);
-    return theirs.length > before + 8;
-  }, 'the other make has everything'); // prettier-ignore
-  const again = await openSite(t, { brokers: server.address });
-  await subscribe(again.broker, 'company', after);
-  const count = theirs.length;
-  await share('theirs', () => theirs.length > count + 8 && after.messages.length > 0);
-  t.log(`${theirs.length} theirs, ${handled().length - theirs.length} ours, ${sent.length} sent`);
-});
+    await subscribe(broker, this.name, recorder);
+    return () => broker.close();
+  }
 
-test('a member that shares out in another way is told so', async (t) => {
+  /** One of theirs joins. */
+  start(): Program {
+    const program = startProgram(this.t, [saramaProgram, server.address, this.name, this.name, this.strategy], {});
+    this.programs.push(program);
+    return program;
+  }
+
+  /** Until each has handled some more. */
+  async goesOn(...members: readonly ('ours' | Program)[]): Promise<void> {
+    const count = (member: 'ours' | Program): number =>
+      member === 'ours' ? this.ours.length : ofHandler(member, 'message').length;
+    const before = members.map(count);
+    await until(() => members.every((one, index) => count(one) > (before[index] ?? 0) + 20), 'each handles some');
+  }
+
+  /** In the order of time, all members together. */
+  get handled(): string[] {
+    const theirs = this.programs.flatMap((program) => ofHandler(program, 'message'));
+    return [...this.ours, ...theirs.map(({ content, at }) => ({ content: String(content), at: Number(at) }))]
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ content }) => content);
+  }
+
+  get failures(): unknown[] {
+    return this.programs.flatMap((program) => ofHandler(program, 'failure'));
+  }
+}
+
+for (const strategy of ['range', 'sticky', 'roundrobin']) {
+  test.serial(`in a group with Sarama that shares out by ${strategy} nothing is lost and keys keep their order, whoever leads`, async (t) => {
+    const company = new Company(t, strategy);
+    const stop = await company.publish();
+    // Who was there first leads.
+    const leave = await company.join();
+    const [one, two] = [company.start(), company.start()];
+    await company.goesOn('ours', one, two);
+    await leave();
+    await company.goesOn(one, two);
+    const leaveAgain = await company.join();
+    await company.goesOn('ours', one, two);
+    one.child.kill('SIGKILL');
+    await company.goesOn('ours', two);
+    two.child.stdin?.end();
+    t.is(await two.exited, 0, two.noise());
+    await stop();
+    await until(() => new Set(company.handled).size === company.tried.length, 'all is handled');
+    await leaveAgain();
+    t.deepEqual(company.failures, []);
+    audit(t, company);
+  }); // prettier-ignore
+}
+
+plain.serial('a member that shares out in another way is told so', async (t) => {
   await server.createTopic('strategies', 4);
   const first = await openSite(t, { brokers: server.address }, 'strategists');
   await subscribe(first.broker, 'strategies', new Recorder());

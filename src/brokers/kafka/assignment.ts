@@ -27,13 +27,9 @@ export function writeSubscription(
   owned: Assignment,
   generation: number,
 ): Buffer {
-  const userData = new Writer();
-  if (strategy === 'sticky') writePartitions(userData, owned).int32(generation);
   const writer = new Writer().int16(0);
-  return writer
-    .list(topics, (topic) => writer.text(topic))
-    .block(userData.done())
-    .done();
+  writer.list(topics, (topic) => writer.text(topic));
+  return writeUserData(writer, strategy, owned, generation).done();
 }
 
 /** Of a member of any make; what cannot be read counts as nothing. */
@@ -50,8 +46,19 @@ export function readSubscription(id: string, bytes: Buffer): GroupMember {
   return { id, topics, owned };
 }
 
-export function writeAssignment(assignment: Assignment): Buffer {
-  return writePartitions(new Writer().int16(0), assignment).int32(0).done();
+/** What the leader of a group tells a member that it gets. */
+export function writeAssignment(assignment: Assignment, strategy: Strategy, generation: number): Buffer {
+  const writer = writePartitions(new Writer().int16(0), assignment);
+  return writeUserData(writer, strategy, assignment, generation).done();
+}
+
+/**
+ * What a member has, in the words of the strategy. The Go client says to the next leader what this one told it there,
+ * and leads no more when it cannot read that: nothing must be no bytes at all, not a block without bytes.
+ */
+function writeUserData(writer: Writer, strategy: Strategy, owned: Assignment, generation: number): Writer {
+  if (strategy !== 'sticky') return writer.int32(-1);
+  return writer.block(writePartitions(new Writer(), owned).int32(generation).done());
 }
 
 export function readAssignment(bytes: Buffer): Assignment {

@@ -232,6 +232,7 @@ export class Membership {
   private async share({
     members,
     groupProtocol,
+    generationId,
   }: JoinAnswer): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
     const all = members.map(({ memberId, memberMetadata }) => readSubscription(memberId, memberMetadata));
     const topics = [...new Set(all.flatMap((member) => member.topics))];
@@ -243,8 +244,10 @@ export class Membership {
       });
       counts.set(topic, layout?.length ?? 0);
     }
-    const shares = shareOut(groupProtocol as Strategy, all, counts);
-    return [...shares].map(([memberId, share]) => ({ memberId, memberAssignment: writeAssignment(share) }));
+    const strategy = groupProtocol as Strategy;
+    return [...shareOut(strategy, all, counts)].map(([memberId, share]) => {
+      return { memberId, memberAssignment: writeAssignment(share, strategy, generationId) };
+    });
   }
 
   /** `endsSession`: a commit that is refused tells less than a heartbeat. */

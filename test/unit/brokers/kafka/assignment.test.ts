@@ -63,6 +63,8 @@ test('what members tell each other is read as it was written', (t) => {
     member('a', ['one', 'two'], owned),
   );
   t.deepEqual(readSubscription('a', writeSubscription(['one'], 'range', owned, 7)), member('a', ['one']));
-  t.deepEqual(readAssignment(writeAssignment(owned)), owned);
+  for (const strategy of ['range', 'sticky'] as const) {
+    t.deepEqual(readAssignment(writeAssignment(owned, strategy, 7)), owned);
+  }
   t.deepEqual(readAssignment(Buffer.alloc(0)), new Map());
 });
