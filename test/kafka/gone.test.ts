@@ -1,4 +1,4 @@
-/** What has gone from a topic, or seems to have, while the group is at it. */
+/** What has gone from a topic, or seems to have, while the group is at it; and who may not read it any more. */
 
 import test, { type ExecutionContext } from 'ava';
 import kafkajs, { type Admin } from 'kafkajs';
@@ -33,6 +33,32 @@ const open = (t: ExecutionContext, group: string, settings: Record<string, strin
   openSite(t, { brokers: server.address, ...settings }, group);
 const PARK = retry(Infinity);
 
+const denialOf = (resourceName: string) => ({
+  resourceType: AclResourceTypes.TOPIC,
+  resourceName,
+  resourcePatternType: ResourcePatternTypes.LITERAL,
+  principal: 'User:ANONYMOUS',
+  host: '*',
+  operation: AclOperationTypes.READ,
+  permissionType: AclPermissionTypes.DENY,
+});
+
+test('a topic that may not be read any more says so once, and goes on when it may', async (t) => {
+  await server.createTopic('forbidden', 4);
+  const { broker, lines } = await open(t, 'forbidden');
+  const recorder = new Recorder();
+  await subscribe(broker, 'forbidden', recorder);
+  await admin.createAcls({ acl: [denialOf('forbidden')] });
+  const told = (): string[] => lines.filter((line) => line.includes('topic forbidden'));
+  await until(() => told().length > 0, 'it is told');
+  await admin.deleteAcls({ filters: [denialOf('forbidden')] });
+  await until(() => publish(broker, 'forbidden', 'x').then(() => true, () => false), 'it can be published'); // prettier-ignore
+  await until(() => recorder.messages.length > 0, 'it is read again');
+  t.deepEqual(told(), [
+    'warn topic forbidden cannot be read, trying again every 5s: Not authorized to access topics: [Topic authorization failed]',
+  ]);
+});
+
 test('a parked message that cannot be read when it is asked for stays, and comes when it can', async (t) => {
   await server.createTopic('denied', 1);
   const { broker } = await open(t, 'denied');
@@ -40,15 +66,7 @@ test('a parked message that cannot be read when it is asked for stays, and comes
   const recorder = new Recorder(() => (isAllowed ? SUCCESS : PARK));
   await subscribe(broker, 'denied', recorder);
   await publish(broker, 'denied', 'x');
-  const denied = {
-    resourceType: AclResourceTypes.TOPIC,
-    resourceName: 'denied',
-    resourcePatternType: ResourcePatternTypes.LITERAL,
-    principal: 'User:ANONYMOUS',
-    host: '*',
-    operation: AclOperationTypes.READ,
-    permissionType: AclPermissionTypes.DENY,
-  };
+  const denied = denialOf('denied');
   await until(async () => (await broker.stats('denied')).parked === 1, 'it is parked');
   await admin.createAcls({ acl: [denied] });
   const isRefused = (error: Error): boolean => error.message.startsWith('Not authorized to access topics');

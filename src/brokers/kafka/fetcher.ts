@@ -10,6 +10,7 @@ import type { Teller } from '../../lib/teller.ts';
 import { hasMoved, type Cluster } from './cluster.ts';
 import { codecOf } from './compression.ts';
 import { fetch, OUT_OF_RANGE, type FetchLimits } from './fetch-request.ts';
+import { errorOfCode } from './kafkajs.ts';
 import type { Partition } from './partition.ts';
 import { decodeBatches } from './record-batch.ts';
 
@@ -190,7 +191,11 @@ export class Fetcher {
   private async refused(partition: Partition, from: number, errorCode: number): Promise<void> {
     if (errorCode === OUT_OF_RANGE) await this.reset(partition, from);
     else if (hasMoved(errorCode)) this.cluster.forget(partition.topic);
-    else partition.restsUntil = performance.now() + REST_MS;
+    else {
+      partition.restsUntil = performance.now() + REST_MS;
+      const { message } = errorOfCode(errorCode);
+      this.teller.note(`topic ${partition.topic} cannot be read, trying again every ${REST_MS / 1000}s: ${message}`);
+    }
   }
 
   /** `isAll`: of all that the broker leads. */
