@@ -179,3 +179,32 @@ test.serial('a process that hangs loses its partitions, and is told so when it g
   await hanging.kill();
   await until(async () => (await broker.stats('hang')).parked === 1, 'the outcome of the sibling counts');
 });
+
+test.serial('a member that joins again without a change of the group keeps what is in hand', async (t) => {
+  await server.createTopic('again', 4);
+  const settings = { brokers: server.address, clientConnectionTopicMetadataRefreshInterval: '300ms' };
+  const { broker: leader } = await openSite(t, { brokers: server.address }, 'again');
+  await subscribe(leader, 'again', new Recorder());
+  const { broker } = await openSite(t, settings, 'again');
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  let isAborted = false;
+  const recorder = new Recorder((_, signal) => {
+    signal.addEventListener('abort', () => (isAborted = true));
+    return gate.then(() => SUCCESS);
+  });
+  await subscribe(broker, 'again', recorder);
+  await broker.publish('again', ['0', '1', '2', '3'].map((partitionNumber) => ({ ...text('x'), metadata: { partitionNumber } }))); // prettier-ignore
+  await until(() => recorder.messages.length > 0, 'it has something in hand');
+  const count = recorder.messages.length;
+  // It sees that there are more partitions and joins again; the leader, which would share out anew, does not see it yet.
+  const admin = server.client().admin();
+  await admin.connect();
+  await admin.createPartitions({ topicPartitions: [{ topic: 'again', count: 5 }] });
+  await admin.disconnect();
+  const { consumer } = broker as unknown as { consumer: { entries: Map<string, { partitions: number }> } };
+  await until(() => consumer.entries.get('again')?.partitions === 5, 'it has joined again');
+  open();
+  await until(async () => (await leader.stats('again')).pending === 0, 'all is settled');
+  t.false(isAborted);
+  t.is(recorder.messages.length, count);
+});

@@ -111,7 +111,9 @@ export class Membership {
       });
       this.generation = answer.generationId;
       this.owned = readAssignment(memberAssignment);
-      return { assignment: this.owned, isLeader, isContinuous: before >= 0 && this.generation === before + 1 };
+      // It is the same one again where nobody else came or went.
+      const isContinuous = before >= 0 && [before, before + 1].includes(this.generation);
+      return { assignment: this.owned, isLeader, isContinuous };
     } catch (error) {
       this.sawFailure(error);
       if (typeOf(error) === 'INCONSISTENT_GROUP_PROTOCOL') {
@@ -129,8 +131,7 @@ export class Membership {
     this.heartbeat = setInterval(() => {
       if (isBeating) return;
       isBeating = true;
-      const args = { groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId };
-      this.ask('Heartbeat', args)
+      this.ask('Heartbeat', this.inGroup({}))
         .catch((error: unknown) => {
           this.sawFailure(error);
           const isLost = LOST.has(typeOf(error));
@@ -153,11 +154,12 @@ export class Membership {
         metadata,
       })),
     }));
-    const { group: groupId } = this.options;
+    // Taken now: what was ours in this generation another one may have in the next.
+    const args = this.inGroup({ topics });
     try {
       // Not on the connection of the group, which may wait for others to join.
       const link = await this.link('ask');
-      await link.ask('OffsetCommit', { groupId, groupGenerationId: this.generation, memberId: this.memberId, topics });
+      await link.ask('OffsetCommit', args);
     } catch (error) {
       this.sawFailure(error, false);
       throw error;
@@ -201,6 +203,11 @@ export class Membership {
   stopHeartbeat(): void {
     clearInterval(this.heartbeat);
     this.heartbeat = undefined;
+  }
+
+  /** A request of ours as a member. */
+  private inGroup(args: object): object {
+    return { ...args, groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId };
   }
 
   private forget(): void {
