@@ -8,16 +8,10 @@ import type { Handler, Subscription } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
-import type { Assignment } from './assignment.ts';
 import type { Cluster } from './cluster.ts';
-import { Committer } from './committer.ts';
-import { readOne } from './fetch-request.ts';
-import { Fetcher } from './fetcher.ts';
-import { isChurn, type Joined, type Membership } from './membership.ts';
-import { readNote } from './note.ts';
-import { Partition, type PartitionOptions } from './partition.ts';
+import { isChurn, type Membership } from './membership.ts';
 import type { KafkaSettings } from './settings.ts';
-import { startOffsets } from './start-offsets.ts';
+import { Share } from './share.ts';
 import { Topic, type Present } from './topic.ts';
 
 /** A topic that was asked for. */
@@ -46,10 +40,9 @@ export class Consumer {
   private readonly cluster: Cluster;
   private readonly membership: Membership;
   private readonly teller: Teller;
-  private readonly fetcher: Fetcher;
-  private readonly committer: Committer;
+  /** What the group gave us. */
+  readonly share: Share;
   private readonly entries = new Map<string, Entry>();
-  private partitions: Partition[] = [];
   private changed = Promise.withResolvers<void>();
   /** Resolves when the group was left. */
   private left = Promise.withResolvers<void>();
@@ -64,13 +57,7 @@ export class Consumer {
     this.cluster = cluster;
     this.membership = membership;
     this.teller = teller;
-    const reading = {
-      minBytes: settings.consumerFetchMin,
-      partitionBytes: settings.consumerFetchDefault,
-      onAnew: (partition: Partition, offset: number) => this.replace(partition, offset),
-    };
-    this.fetcher = new Fetcher(cluster, reading, teller);
-    this.committer = new Committer(membership, teller, () => this.partitions);
+    this.share = new Share(settings, cluster, membership, teller, (name) => this.entries.get(name)?.topic);
     this.watching = setInterval(() => void this.watch(), settings.clientConnectionTopicMetadataRefreshInterval);
     this.running = this.run();
   }
@@ -89,25 +76,6 @@ export class Consumer {
     }
   }
 
-  /** The partitions of a topic that this member has. */
-  partitionsOf(name: string): Partition[] {
-    return this.partitions.filter(({ topic }) => topic === name);
-  }
-
-  /** Delivers what this member has parked again. Resolves with how many that were. */
-  async unpark(name: string): Promise<number> {
-    let count = 0;
-    for (const partition of this.partitionsOf(name)) {
-      for (const held of partition.parked) {
-        const record = await readOne(this.cluster, name, partition.id, held.offset);
-        partition.unpark(held, record?.offset === held.offset ? record : undefined);
-        count++;
-      }
-    }
-    this.fetcher.wake();
-    return count;
-  }
-
   /** Every subscription has ended. */
   async close(): Promise<void> {
     this.isClosed = true;
@@ -115,8 +83,7 @@ export class Consumer {
     this.change();
     await Promise.race([this.running, wait(PARTING_MS, undefined, { ref: false })]);
     this.membership.stopHeartbeat();
-    this.committer.close();
-    this.fetcher.close();
+    this.share.close();
   }
 
   private ending(name: string): Promise<void> | undefined {
@@ -141,13 +108,10 @@ export class Consumer {
   private async end(topic: Topic): Promise<void> {
     const entry = this.entries.get(topic.name);
     if (entry?.topic !== topic) return;
-    const handled = this.partitionsOf(topic.name);
+    const handled = this.share.of(topic.name);
     if (handled.length > 0)
-      await Promise.race([this.committer.commitAll(handled), wait(PARTING_MS, undefined, { ref: false })]);
-    const ours = this.partitionsOf(topic.name); // the group may have shared out anew
-    for (const partition of ours) topic.revoke(partition);
-    this.partitions = this.partitions.filter((one) => !ours.includes(one));
-    this.fetcher.read(this.partitions);
+      await Promise.race([this.share.commit(handled), wait(PARTING_MS, undefined, { ref: false })]);
+    this.share.giveUp(this.share.of(topic.name)); // the group may have shared out anew
     this.entries.delete(topic.name);
     this.change();
     if (this.entries.size > 0) return;
@@ -199,7 +163,7 @@ export class Consumer {
       this.isLost ||= isLost;
       this.change();
     });
-    await this.adopt(joined, layouts);
+    await this.share.adopt(joined, layouts, (name) => this.entries.get(name)?.partitions === 0);
     for (const [name, count] of layouts) {
       const entry = this.entries.get(name);
       if (!entry) continue;
@@ -243,71 +207,14 @@ export class Consumer {
     }
   }
 
-  /** Makes what we have in hand agree with what the group gave us. */
-  private async adopt(
-    { assignment, isLeader, isContinuous }: Joined,
-    layouts: ReadonlyMap<string, number>,
-  ): Promise<void> {
-    const kept = this.partitions.filter((one) => isContinuous && has(assignment, one));
-    for (const partition of this.partitions) {
-      if (!kept.includes(partition)) this.entries.get(partition.topic)?.topic.revoke(partition);
-    }
-    this.partitions = kept;
-    const isNew = (topic: string, id: number): boolean => !kept.some((one) => one.topic === topic && one.id === id);
-    const interesting = [...layouts].filter(([name]) => {
-      const fresh = assignment.get(name)?.some((id) => isNew(name, id)) ?? false;
-      return fresh || this.entries.get(name)?.partitions === 0;
-    });
-    const starts = await startOffsets(new Map(interesting), this.settings.initialOffset, isLeader, {
-      membership: this.membership,
-      cluster: this.cluster,
-    });
-    for (const { topic: name, partition: id, offset, metadata } of starts) {
-      const topic = this.entries.get(name)?.topic;
-      if (!topic || !assignment.get(name)?.includes(id) || !isNew(name, id)) continue;
-      this.partitions.push(new Partition(name, id, offset, readNote(offset, metadata), this.optionsFor(topic)));
-    }
-    this.fetcher.read(this.partitions);
-  }
-
-  /** What is in hand of a partition has gone with its topic; its offsets are those of other messages now. */
-  private replace(old: Partition, offset: number): void {
-    const topic = this.entries.get(old.topic)?.topic;
-    if (!topic || !this.partitions.includes(old)) return;
-    topic.revoke(old);
-    const anew = new Partition(old.topic, old.id, offset, undefined, this.optionsFor(topic));
-    this.partitions = this.partitions.map((one) => (one === old ? anew : one));
-    this.fetcher.read(this.partitions);
-    anew.changed();
-  }
-
-  private optionsFor(topic: Topic): PartitionOptions {
-    const { ordering, maxInFlight, channelBufferSize } = this.settings;
-    return {
-      topicId: this.cluster.idOf(topic.name),
-      ordering: maxInFlight === 1 ? 'partition' : ordering,
-      readAhead: channelBufferSize,
-      together: () => (maxInFlight === 1 ? 1 : topic.together),
-      onReady: (lane) => topic.offer(lane),
-      onSettled: () => this.committer.settled(),
-      onChange: () => this.committer.changed(),
-      onRoom: () => this.fetcher.wake(),
-    };
-  }
-
   /** Before others may get what we have: nothing new begins, what runs may end for a moment, and how things stand is told. */
   private async prepareToJoin(): Promise<void> {
+    if (this.isLost) return this.share.giveUp();
     const topics = [...this.entries.values()].map(({ topic }) => topic);
-    if (this.isLost) {
-      for (const partition of this.partitions) this.entries.get(partition.topic)?.topic.revoke(partition);
-      this.partitions = [];
-      this.fetcher.read([]);
-      return;
-    }
     for (const topic of topics) topic.isPaused = true;
     const deadline = performance.now() + DRAIN_MS;
     while (topics.some(({ running }) => running > 0) && performance.now() < deadline && !this.isLost) await wait(5);
-    await this.committer.commitAll(this.partitions);
+    await this.share.commit();
   }
 
   /** Partitions that were added are shared out by the leader of the group: by joining again it starts that. */
@@ -318,5 +225,3 @@ export class Consumer {
     }
   }
 }
-
-const has = (assignment: Assignment, { topic, id }: Partition): boolean => assignment.get(topic)?.includes(id) ?? false;

@@ -3,7 +3,7 @@
 import { Reader, varintSize, writeVarint } from './bytes.ts';
 
 /** No header at all. */
-export const NO_HEADERS = Buffer.from([0]);
+const NO_HEADERS = Buffer.from([0]);
 
 /** What a delivery adds about its record; a message that is published on does not take it along. */
 const OF_DELIVERY = new Set(['__offset', '__topic', '__timestamp', '__partition']);

@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type {
   Broker,
   BrokerContext,
@@ -13,6 +12,7 @@ import type {
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { Closables } from '../../lib/closables.ts';
+import { deadlineAfter, failAtAbort } from '../../lib/deadline.ts';
 import { sleep } from '../../lib/sleep.ts';
 import { Teller } from '../../lib/teller.ts';
 import { saslOptions, tlsOptions } from './authentication.ts';
@@ -106,7 +106,7 @@ export class KafkaBroker implements Broker {
     return groupStats(topic, {
       cluster: this.cluster,
       membership: this.membership,
-      own: this.consumer?.partitionsOf(topic) ?? [],
+      own: this.consumer?.share.of(topic) ?? [],
       readOne: (partition, offset) => readOne(this.cluster, topic, partition, offset),
     });
   }
@@ -114,17 +114,15 @@ export class KafkaBroker implements Broker {
   /** What this sidecar has parked; another one of the group has to be asked itself. */
   async unpark(topic: string): Promise<number> {
     this.refuseWhenClosed();
-    return (await this.consumer?.unpark(topic)) ?? 0;
+    return (await this.consumer?.share.unpark(topic)) ?? 0;
   }
 
   async ping(): Promise<void> {
     this.refuseWhenClosed();
     const answer = this.cluster.any().then((link) => link.ask('ApiVersions', {}));
-    answer.catch(() => undefined); // it may come when nobody waits any more
-    const late = wait(PING_PATIENCE_MS, undefined, { signal: this.closer.signal, ref: false }).then(() => {
-      throw new Error(`kafka at ${this.where} does not answer`);
-    });
-    await Promise.race([answer, late]);
+    const { signal, cancel } = deadlineAfter(PING_PATIENCE_MS);
+    const late = failAtAbort(signal, () => `kafka at ${this.where} does not answer`);
+    await Promise.race([answer, late]).finally(cancel);
   }
 
   close(): Promise<void> {
