@@ -208,3 +208,23 @@ test.serial('a member that joins again without a change of the group keeps what 
   t.false(isAborted);
   t.is(recorder.messages.length, count);
 });
+
+test.serial('partitions that only the leader has seen are read by whoever gets them', async (t) => {
+  await server.createTopic('seen', 2);
+  const settings = { brokers: server.address, clientConnectionTopicMetadataRefreshInterval: '300ms' };
+  const [recorder, other] = [new Recorder(), new Recorder()];
+  const { broker: leader } = await openSite(t, settings, 'seen');
+  await subscribe(leader, 'seen', recorder);
+  const { broker } = await openSite(t, { brokers: server.address }, 'seen');
+  await subscribe(broker, 'seen', other);
+  const admin = server.client().admin();
+  await admin.connect();
+  await admin.createPartitions({ topicPartitions: [{ topic: 'seen', count: 8 }] });
+  await admin.disconnect();
+  const all = Array.from({ length: 8 }, (_, id) => ({ ...text(`${id}`), metadata: { partitionNumber: `${id}` } }));
+  await until(async () => (await leader.publish('seen', all)).length === 0, 'they can be written to');
+  const arrived = (): Set<string> => new Set([...recorder.texts, ...other.texts]);
+  await until(() => arrived().size === 8, 'all arrive').catch(() => undefined);
+  t.deepEqual([...arrived()].toSorted(), all.map(textOf));
+  t.true(new Set(other.texts).size > 1, 'who has not seen them has some');
+});

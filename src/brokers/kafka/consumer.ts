@@ -8,6 +8,7 @@ import type { Handler, Subscription } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
+import type { Assignment } from './assignment.ts';
 import type { Cluster } from './cluster.ts';
 import { isChurn, type Membership } from './membership.ts';
 import type { KafkaSettings } from './settings.ts';
@@ -163,6 +164,7 @@ export class Consumer {
       this.isLost ||= isLost;
       this.change();
     });
+    await this.catchUp(layouts, joined.assignment);
     await this.share.adopt(joined, layouts, (name) => this.entries.get(name)?.partitions === 0);
     for (const [name, count] of layouts) {
       const entry = this.entries.get(name);
@@ -189,6 +191,15 @@ export class Consumer {
     };
     await Promise.all([...this.entries].map(([name, entry]) => look(name, entry)));
     return found;
+  }
+
+  /** The leader of the group may have seen partitions that we have not. */
+  private async catchUp(layouts: Map<string, number>, assignment: Assignment): Promise<void> {
+    for (const [name, ids] of assignment) {
+      const count = layouts.get(name);
+      if (count !== undefined && ids.some((id) => id >= count))
+        layouts.set(name, (await this.cluster.layout(name, 0)).length);
+    }
   }
 
   /** Those who are told that it cannot be: at once where that will not change, else after a while. */
