@@ -12,10 +12,7 @@ import {
   type Values,
 } from '../../lib/settings.ts';
 import { withoutSecrets } from '../../lib/without-secrets.ts';
-import { AWS, awsProblems } from './aws-settings.ts';
-
-const AUTH_TYPES = ['none', 'password', 'certificate', 'mtls', 'oidc', 'oidc_private_key_jwt', 'awsiam'] as const;
-export type AuthType = (typeof AUTH_TYPES)[number];
+import { authProblems, AUTHENTICATION, readAuthType, readExtensions, type AuthType } from './auth-settings.ts';
 
 /** Bare numbers are seconds, as in Dapr's Kafka component; nothing and less is the default. */
 function seconds(defaultMs: number, description: string): Setting<number> {
@@ -25,8 +22,6 @@ function seconds(defaultMs: number, description: string): Setting<number> {
 
 const WITHOUT = 'Read so that a mistake is found, without effect';
 const unused = (why: string): Setting<string> => text({ default: '', description: `${WITHOUT}: ${why}.` });
-const secret = (description: string): Setting<string> => text({ default: '', description });
-
 const CONNECTION = {
   brokers: text({ default: '', description: 'Required. `host:port`, or a comma list of them.' }),
   clientId: text({ default: 'sarama', description: 'How the brokers name us in their logs and quotas.' }),
@@ -41,39 +36,6 @@ const CONNECTION = {
     bareUnitMs: 1000,
     description: 'Pause between the probes of an idle TCP connection.',
   }),
-};
-
-const AUTHENTICATION = {
-  authType: {
-    ...text({ default: '', description: `Required. ${AUTH_TYPES.map((one) => `\`${one}\``).join(', ')}.` }),
-    kind: 'choice',
-  },
-  authRequired: {
-    ...boolean({
-      default: false,
-      description: 'Former way to say it: `false` is `none`, `true` is `password` or `mtls`.',
-    }),
-    shown: '',
-  },
-  saslUsername: text({ default: '', description: 'User, for `password`.' }),
-  saslPassword: secret('Password, for `password`.'),
-  saslMechanism: text({ default: 'PLAIN', description: '`SHA-256` or `SHA-512` for SCRAM, anything else is PLAIN.' }),
-  disableTls: boolean({ default: false, description: 'No TLS. Without it every `authType` but `none` has TLS.' }),
-  skipVerify: boolean({ default: false, description: 'Accept any certificate. For tests only.' }),
-  caCert: text({ default: '', description: 'PEM of the authority to trust instead of the well-known ones.' }),
-  clientCert: text({ default: '', description: 'PEM of our certificate. With `clientKey`; required for `mtls`.' }),
-  clientKey: secret('PEM of our private key. With `clientCert`.'),
-  oidcTokenEndpoint: text({ default: '', description: 'Where to get tokens, for `oidc` and `oidc_private_key_jwt`.' }),
-  oidcClientID: text({ default: '', description: 'Client id, for the same.' }),
-  oidcClientSecret: secret('Client secret, for `oidc`.'),
-  oidcScopes: text({ default: 'openid', description: 'Scopes to ask for, a comma list.' }),
-  oidcExtensions: text({ default: '', description: 'SASL extensions, a JSON object of texts.' }),
-  oidcClientAssertionCert: text({ default: '', description: 'PEM of the certificate, for `oidc_private_key_jwt`.' }),
-  oidcClientAssertionKey: secret('PEM of the RSA key that signs, for `oidc_private_key_jwt`.'),
-  oidcResource: text({ default: '', description: '`resource` to ask for, for `oidc_private_key_jwt`.' }),
-  oidcAudience: text({ default: '', description: '`aud` of the assertion. By default the token endpoint.' }),
-  oidcKid: text({ default: '', description: '`kid` of the assertion. By default none.' }),
-  ...AWS,
 };
 
 const CONSUMING = {
@@ -143,7 +105,7 @@ const PUBLISHING = {
 const SCHEMAS = {
   schemaRegistryURL: text({ default: '', description: 'The schema registry, for `valueSchemaType: Avro`.' }),
   schemaRegistryAPIKey: text({ default: '', description: 'User at the registry.' }),
-  schemaRegistryAPISecret: secret('Password there.'),
+  schemaRegistryAPISecret: text({ default: '', description: 'Password there.' }),
   schemaCachingEnabled: boolean({ default: true, description: 'Whether the latest schema of a topic is remembered.' }),
   schemaLatestVersionCacheTTL: seconds(300_000, 'How long it is.'),
   useAvroJSON: boolean({
@@ -216,7 +178,10 @@ export function readSettings(raw: Readonly<Record<string, string>>): KafkaSettin
     extensions: attempt(() => readExtensions(values.oidcExtensions), {}),
     excluded: attempt(() => readRegex(values.excludeHeaderMetaRegex), undefined),
   };
-  problems.push(...missing(settings));
+  problems.push(...authProblems(settings));
+  if (settings.heartbeatInterval >= settings.sessionTimeout) {
+    problems.push('heartbeatInterval must be shorter than sessionTimeout');
+  }
   if (problems.length > 0) throw new Error(problems.join('; '));
   return settings;
 }
@@ -233,29 +198,6 @@ function readBrokers(list: string): Address[] {
   });
 }
 
-function readAuthType(values: Values<typeof SETTINGS>, isAuthRequiredSet: boolean): AuthType {
-  const wanted = values.authType.trim().toLowerCase();
-  const found = AUTH_TYPES.find((one) => one === wanted);
-  if (found !== undefined) return found;
-  if (wanted !== '') throw new Error(`authType wants one of ${AUTH_TYPES.join(', ')}, not '${values.authType}'`);
-  if (!isAuthRequiredSet) throw new Error('authType is required');
-  if (!values.authRequired) return 'none';
-  return values.saslPassword === '' ? 'mtls' : 'password';
-}
-
-function readExtensions(json: string): Record<string, string> {
-  if (json === '') return {};
-  const wanted = new Error('oidcExtensions wants a JSON object with at least one text');
-  try {
-    const read: unknown = JSON.parse(json);
-    const entries = typeof read === 'object' && read !== null ? Object.entries(read) : [];
-    if (entries.length === 0 || !entries.every(([, value]) => typeof value === 'string')) throw wanted;
-    return Object.fromEntries(entries) as Record<string, string>;
-  } catch {
-    throw wanted;
-  }
-}
-
 function readRegex(source: string): RegExp | undefined {
   if (source === '') return undefined;
   try {
@@ -263,28 +205,4 @@ function readRegex(source: string): RegExp | undefined {
   } catch {
     throw new Error(`excludeHeaderMetaRegex wants a regular expression, not '${source}'`);
   }
-}
-
-const NEEDED: Readonly<Record<AuthType, readonly (keyof typeof AUTHENTICATION)[]>> = {
-  none: [],
-  password: ['saslUsername', 'saslPassword'],
-  certificate: ['caCert'],
-  mtls: ['clientCert', 'clientKey'],
-  oidc: ['oidcTokenEndpoint', 'oidcClientID', 'oidcClientSecret'],
-  oidc_private_key_jwt: ['oidcTokenEndpoint', 'oidcClientID', 'oidcClientAssertionCert', 'oidcClientAssertionKey'],
-  awsiam: [],
-};
-
-function missing(settings: KafkaSettings): string[] {
-  const problems = NEEDED[settings.authType]
-    .filter((name) => settings[name] === '')
-    .map((name) => `authType ${settings.authType} wants ${name}`);
-  if ((settings.clientCert === '') !== (settings.clientKey === '') && settings.authType !== 'mtls') {
-    problems.push('clientCert and clientKey belong together');
-  }
-  if (settings.authType === 'awsiam') problems.push(...awsProblems(settings));
-  if (settings.heartbeatInterval >= settings.sessionTimeout) {
-    problems.push('heartbeatInterval must be shorter than sessionTimeout');
-  }
-  return problems;
 }
