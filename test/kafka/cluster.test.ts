@@ -128,6 +128,25 @@ test.serial('one broker after the other is killed until none is left, and they c
   });
 });
 
+test.serial('who only asks how a group stands finds its next coordinator when the last one has gone', async (t) => {
+  t.timeout(5 * PATIENCE_MS);
+  const { broker } = await openSite(t, { brokers: addresses().join(), readTimeout: '5s' }, 'onlookers');
+  const stands = (): Promise<boolean> => broker.stats('figures').then(() => true, () => false); // prettier-ignore
+  t.deepEqual(await broker.publish('figures', [text('x')]), []);
+  await until(stands, 'it is told', PATIENCE_MS);
+  const { coordinator } = (broker as unknown as { membership: { coordinator: { node: number } } }).membership;
+  const server = servers[coordinator.node - 1] as KafkaServer;
+  await server.kill();
+  try {
+    await until(async () => (await partitionsOf('figures')).every(({ leader }) => leader > 0 && leader !== coordinator.node), 'others lead', PATIENCE_MS); // prettier-ignore
+    await until(stands, 'it is told again', PATIENCE_MS);
+    t.pass();
+  } finally {
+    await server.start();
+    await until(() => isWhole('figures').catch(() => false), 'it has caught up', PATIENCE_MS);
+  }
+});
+
 test.serial('a partition that moves to another broker is read there, while its old one leads others', async (t) => {
   const admin = servers[0]?.client().admin() as ReturnType<Kafka['admin']>;
   await admin.connect();

@@ -226,8 +226,5 @@ export class Cluster {
   }
 }
 
-/** What says that another broker coordinates the group now, or none yet. */
-export const COORDINATOR_LOST = new Set(['NOT_COORDINATOR_FOR_GROUP', 'GROUP_COORDINATOR_NOT_AVAILABLE']);
-
 /** Whether an error of a partition says that somebody else leads it now, or nobody. */
 export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 56, 72, 74, 75, 78].includes(code);

@@ -1,6 +1,7 @@
 /** Our place in the group: joining, showing signs of life, committing, leaving. */
 
-import { COORDINATOR_LOST, type Cluster } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
+import { Coordinator } from './coordinator.ts';
 import {
   readAssignment,
   readSubscription,
@@ -11,7 +12,6 @@ import {
   type Strategy,
 } from './assignment.ts';
 import { typeOf } from './kafkajs.ts';
-import type { Link } from './link.ts';
 
 export interface MembershipOptions {
   readonly group: string;
@@ -75,15 +75,16 @@ interface OffsetsAnswer {
 export class Membership {
   private readonly cluster: Cluster;
   private readonly options: MembershipOptions;
+  private readonly coordinator: Coordinator;
   private memberId = '';
   private generation = -1;
-  private coordinator: number | undefined;
   private owned: Assignment = new Map();
   private heartbeat: NodeJS.Timeout | undefined;
 
   constructor(cluster: Cluster, options: MembershipOptions) {
     this.cluster = cluster;
     this.options = options;
+    this.coordinator = new Coordinator(cluster, options.group);
   }
 
   get group(): string {
@@ -103,8 +104,7 @@ export class Membership {
       const answer = await this.askToJoin(topics);
       const isLeader = answer.leaderId === answer.memberId;
       const shares = isLeader ? await this.share(answer) : [];
-      const { memberAssignment } = await this.ask<{ memberAssignment: Buffer }>('SyncGroup', {
-        groupId: group,
+      const { memberAssignment } = await this.coordinator.ask<{ memberAssignment: Buffer }>('group', 'SyncGroup', {
         generationId: answer.generationId,
         memberId: this.memberId,
         groupAssignment: shares,
@@ -115,7 +115,7 @@ export class Membership {
       const isContinuous = before >= 0 && [before, before + 1].includes(this.generation);
       return { assignment: this.owned, isLeader, isContinuous };
     } catch (error) {
-      this.sawFailure(error);
+      if (isNotOurs(error)) this.forget();
       if (typeOf(error) === 'INCONSISTENT_GROUP_PROTOCOL') {
         const message = `group ${group} shares out partitions in another way than ${strategy}`;
         throw Object.assign(new Error(message, { cause: error }), { retriable: false });
@@ -131,11 +131,12 @@ export class Membership {
     this.heartbeat = setInterval(() => {
       if (isBeating) return;
       isBeating = true;
-      this.ask('Heartbeat', this.inGroup({}))
+      this.coordinator
+        .ask('group', 'Heartbeat', this.standing)
         .catch((error: unknown) => {
-          this.sawFailure(error);
-          const isLost = LOST.has(typeOf(error));
-          if (!isLost && typeOf(error) !== REBALANCING) return;
+          if (!isChurn(error)) return;
+          const isLost = isNotOurs(error);
+          if (isLost) this.forget();
           this.stopHeartbeat();
           onEnd(isLost);
         })
@@ -154,32 +155,18 @@ export class Membership {
         metadata,
       })),
     }));
-    // Taken now: what was ours in this generation another one may have in the next.
-    const args = this.inGroup({ topics });
-    try {
-      // Not on the connection of the group, which may wait for others to join.
-      const link = await this.link('ask');
-      await link.ask('OffsetCommit', args);
-    } catch (error) {
-      this.sawFailure(error, false);
-      throw error;
-    }
+    await this.coordinator.ask('ask', 'OffsetCommit', { ...this.standing, topics });
   }
 
   /** Where the group is, of the partitions of the topics. */
   async committed(topics: ReadonlyMap<string, number>): Promise<Committed[]> {
     const args = {
-      groupId: this.options.group,
       topics: [...topics].map(([topic, count]) => ({
         topic,
         partitions: Array.from({ length: count }, (_, partition) => ({ partition })),
       })),
     };
-    const link = await this.link('ask');
-    const { responses } = await link.ask<OffsetsAnswer>('OffsetFetch', args).catch((error: unknown) => {
-      this.sawFailure(error, false);
-      throw error;
-    });
+    const { responses } = await this.coordinator.ask<OffsetsAnswer>('ask', 'OffsetFetch', args);
     return responses.flatMap(({ topic, partitions }) =>
       partitions.map(({ partition, offset, metadata }) => ({ topic, partition, offset: Number(offset), metadata })),
     );
@@ -192,9 +179,7 @@ export class Membership {
     this.forget();
     if (memberId === '') return;
     try {
-      // Not on the connection of the group, which may wait for others to join.
-      const link = await this.link('ask');
-      await link.ask('LeaveGroup', { groupId: this.options.group, memberId });
+      await this.coordinator.ask('ask', 'LeaveGroup', { memberId });
     } catch {
       // The session runs out.
     }
@@ -205,9 +190,9 @@ export class Membership {
     this.heartbeat = undefined;
   }
 
-  /** A request of ours as a member. */
-  private inGroup(args: object): object {
-    return { ...args, groupId: this.options.group, groupGenerationId: this.generation, memberId: this.memberId };
+  /** As who we speak. Taken before anything is waited for: what is ours in one generation may be another's in the next. */
+  private get standing(): object {
+    return { groupGenerationId: this.generation, memberId: this.memberId };
   }
 
   private forget(): void {
@@ -216,16 +201,16 @@ export class Membership {
   }
 
   private async askToJoin(topics: readonly string[]): Promise<JoinAnswer> {
-    const { group, strategy, sessionTimeoutMs } = this.options;
+    const { strategy, sessionTimeoutMs } = this.options;
     const metadata = writeSubscription(topics, strategy, this.owned, this.generation);
     const args = {
-      groupId: group,
       sessionTimeout: sessionTimeoutMs,
       rebalanceTimeout: REBALANCE_MS,
       protocolType: 'consumer',
       groupProtocols: [{ name: strategy, metadata }],
     };
-    const join = (memberId: string): Promise<JoinAnswer> => this.ask('JoinGroup', { ...args, memberId });
+    const join = (memberId: string): Promise<JoinAnswer> =>
+      this.coordinator.ask('group', 'JoinGroup', { ...args, memberId });
     const answer = await join(this.memberId).catch((error: unknown) => {
       if (typeOf(error) !== 'MEMBER_ID_REQUIRED') throw error;
       this.memberId = (error as { memberId: string }).memberId;
@@ -255,33 +240,5 @@ export class Membership {
     return [...shareOut(strategy, all, counts)].map(([memberId, share]) => {
       return { memberId, memberAssignment: writeAssignment(share, strategy, generationId) };
     });
-  }
-
-  /** `endsSession`: a commit that is refused tells less than a heartbeat. */
-  private sawFailure(error: unknown, endsSession = true): void {
-    const type = typeOf(error);
-    if (COORDINATOR_LOST.has(type) || type === '' || type.startsWith('KafkaJS') || type === 'Error') {
-      this.coordinator = undefined;
-    }
-    if (endsSession && LOST.has(type)) this.forget();
-  }
-
-  private async ask<T>(api: string, args: object): Promise<T> {
-    return (await this.link('group')).ask<T>(api, args);
-  }
-
-  private async link(purpose: 'group' | 'ask'): Promise<Link> {
-    this.coordinator ??= await this.findCoordinator();
-    return this.cluster.node(this.coordinator, purpose);
-  }
-
-  private async findCoordinator(): Promise<number> {
-    const link = await this.cluster.any();
-    const { coordinator } = await link.ask<{ coordinator: { nodeId: number; host: string; port: number } }>(
-      'GroupCoordinator',
-      { groupId: this.options.group, coordinatorType: 0 },
-    );
-    this.cluster.meet(coordinator.nodeId, coordinator);
-    return coordinator.nodeId;
   }
 }
