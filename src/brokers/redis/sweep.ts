@@ -4,6 +4,7 @@
  * the owner was and does not say how often an entry was delivered.
  */
 
+import { messageOf } from '../../core/errors.ts';
 import { isGone, isOurs, type ConsumerNames } from './consumer-name.ts';
 import type { Hand } from './hand.ts';
 import { tellTrimmed } from './leases.ts';
@@ -24,6 +25,8 @@ export class Sweep {
   /** Whether nobody else was in the group when it looked last. */
   isAlone = false;
   private trimmed = 0;
+  /** Until the server says otherwise. */
+  private mayBury = true;
 
   /** `processingTimeoutMs` is how long an entry of somebody who may be alive stays untouched before it is taken over. */
   constructor(group: StreamGroup, hand: Hand, names: ConsumerNames, teller: Teller, processingTimeoutMs: number) {
@@ -132,9 +135,19 @@ export class Sweep {
   private async bury(consumers: readonly string[]): Promise<void> {
     const { own, parked } = this.names;
     const others = consumers.filter((name) => isOurs(name) && name !== own && name !== parked);
-    if (others.length > 0) await this.group.bury(others);
+    if (others.length === 0 || !this.mayBury) return;
+    await this.group.bury(others).catch((error: unknown) => {
+      if (!isRefusal(error)) throw error;
+      this.mayBury = false;
+      const what = `names of sidecars that have ended stay in the list of consumers of topic ${this.group.topic}`;
+      this.teller.note(`${what}: ${messageOf(error)}`);
+    });
   }
 }
+
+/** Whether a command is not there, or not for us. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof Error && /^(NOPERM|ERR unknown command) /.test(error.message);
 
 /** Of two that want the same entries one gets each: for the other it has not been untouched for so long any more. */
 const untouchedMs = (batch: readonly PendingEntry[]): number => Math.min(...batch.map(({ idleMs }) => idleMs));
