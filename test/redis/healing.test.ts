@@ -247,6 +247,37 @@ test('a look for abandoned messages that failed is made again soon, and what is 
   t.true(recorder.texts.includes('new'));
 });
 
+test('what is in hand outlives a consumer that somebody deletes, parked or not, also the end of the sidecar', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redisHost: server.address, entryKeepAliveInterval: '200ms' };
+  const first = await openSite(t, settings);
+  const before = new Recorder((message) =>
+    textOf(message) === 'parked' ? retry(Infinity) : new Promise(() => undefined),
+  );
+  await subscribe(first.broker, 'orders', before);
+  await publish(first.broker, 'orders', 'parked', 'hanging');
+  await until(async () => (await first.broker.stats('orders')).parked === 1, 'one is parked');
+  const deleteConsumers = async (): Promise<void> => {
+    for (const [, name = ''] of (await server.ask('xinfo', 'CONSUMERS', 'orders', 'team')) as string[][]) {
+      await server.ask('xgroup', 'DELCONSUMER', 'orders', 'team', name);
+    }
+  };
+  await deleteConsumers();
+  await until(async () => (await first.broker.stats('orders')).pending === 2, 'they are pending again');
+  t.is((await first.broker.stats('orders')).parked, 1);
+  await deleteConsumers();
+  await first.broker.close();
+  const after = new Recorder();
+  const { broker } = await openSite(t, settings);
+  await subscribe(broker, 'orders', after);
+  await until(
+    async () => after.messages.length === 2 && (await broker.stats('orders')).pending === 0,
+    'both came again',
+  );
+  t.deepEqual(after.texts.toSorted(), ['hanging', 'parked']);
+  t.deepEqual(first.lines, []);
+});
+
 test('what was parked and is gone from the stream is said', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const { broker, lines } = await openSite(t, { redisHost: server.address, entryKeepAliveInterval: '200ms' });

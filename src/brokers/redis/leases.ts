@@ -22,7 +22,8 @@ export function untouchedMs(batch: readonly Held[], now: number): number {
 export async function renew(group: StreamGroup, hand: Hand, consumer: string, batch: readonly Held[]): Promise<number> {
   let trimmed = 0;
   for (let i = 0; i < batch.length; i += BATCH) {
-    const part = batch.slice(i, i + BATCH);
+    const part = batch.slice(i, i + BATCH).filter((held) => isInHand(hand, held));
+    if (part.length === 0) continue;
     const ids = part.map(({ id }) => id);
     const renewed = new Set(await group.renew(consumer, ids, untouchedMs(part, performance.now())));
     const now = performance.now();
@@ -30,16 +31,16 @@ export async function renew(group: StreamGroup, hand: Hand, consumer: string, ba
       if (renewed.has(held.id)) held.touchedAt = now;
       // What we still can deliver stays in hand, so that it is not started twice when the server delivers it anew.
       else if ((await examine(group, hand, consumer, held)) === 'unknown' && !held.entry) {
-        if (await giveUp(group, hand, held)) trimmed++;
+        if (giveUp(hand, held)) trimmed++;
       }
     }
   }
   return trimmed;
 }
 
-/** Gives up what the server knows nothing of and we cannot deliver any more. Resolves with whether that is a loss. */
-export async function giveUp(group: StreamGroup, hand: Hand, held: Held): Promise<boolean> {
-  const isLoss = held.state !== 'settled' && !(await group.exists(held.id));
+/** Gives up what the server knows nothing of and we cannot deliver any more. Says whether that is a loss. */
+export function giveUp(hand: Hand, held: Held): boolean {
+  const isLoss = held.state !== 'settled';
   hand.lose(held);
   return isLoss;
 }
@@ -53,21 +54,29 @@ export function tellTrimmed(teller: Teller, topic: string, count: number): void 
 export type Fate =
   /** It is ours all the same. */
   | 'ours'
-  /** The server knows nothing of it: acknowledged by somebody, trimmed, deleted, or forgotten in a failover. */
+  /** The server knows nothing of it: acknowledged, or gone from the stream. */
   | 'unknown'
-  /** Somebody else took it over; it is not in hand any more. */
+  /** It is not in hand any more: somebody else took it over, or it was given back. */
   | 'lost';
 
-/** Asks the server about an entry, and gives it up when another has it. Rejects when the server cannot be asked. */
+/**
+ * Asks the server about an entry, and gives it up when another has it. One that is in the stream and was forgotten (its
+ * consumer was deleted by hand) is made ours again. Rejects when the server cannot be asked.
+ */
 export async function examine(group: StreamGroup, hand: Hand, consumer: string, held: Held): Promise<Fate> {
   const pending = await group.findPending(held.id);
+  const isThere = pending !== undefined || (await group.exists(held.id));
+  if (!isInHand(hand, held)) return 'lost';
   held.touchedAt = performance.now();
-  held.isForgotten = pending === undefined;
-  if (pending === undefined) return 'unknown';
-  if (pending.consumer === consumer) {
-    await group.renew(consumer, [held.id], 0);
-    return 'ours';
+  held.isForgotten = pending === undefined && (held.state === 'settled' || !isThere);
+  if (held.isForgotten) return 'unknown';
+  if (pending && pending.consumer !== consumer) {
+    hand.lose(held);
+    return 'lost';
   }
-  hand.lose(held);
-  return 'lost';
+  if (pending) await group.renew(consumer, [held.id], 0);
+  else await group.handOver(consumer, [held.id], 0, 0, held.attempt);
+  return 'ours';
 }
+
+const isInHand = (hand: Hand, held: Held): boolean => hand.find(held.id) === held;

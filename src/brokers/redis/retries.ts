@@ -61,7 +61,7 @@ export class Retries {
     if (fate === 'ours') await this.claim([held], 0);
     if (held.state !== 'fetching') return;
     if (held.entry) this.hand.take([{ entry: held.entry, attempt: held.attempt + 1 }], performance.now());
-    else if (await giveUp(this.group, this.hand, held)) tellTrimmed(this.teller, this.group.topic, 1);
+    else if (giveUp(this.hand, held)) tellTrimmed(this.teller, this.group.topic, 1);
   }
 
   private async claim(batch: readonly Held[], untouched: number): Promise<void> {

@@ -124,7 +124,7 @@ export class StreamGroup {
 
   /**
    * Gives them to another consumer, on the same condition, as if they had been untouched for `idleMs`. `deliveries`,
-   * when given, is how often each was delivered.
+   * when given, is how often each was delivered; those of the stream that the server has forgotten are pending then too.
    */
   async handOver(
     consumer: string,
@@ -133,7 +133,7 @@ export class StreamGroup {
     idleMs: number,
     deliveries?: number,
   ): Promise<string[]> {
-    const count = deliveries === undefined ? [] : ['RETRYCOUNT', deliveries];
+    const count = deliveries === undefined ? [] : ['RETRYCOUNT', deliveries, 'FORCE'];
     const options = ['IDLE', Math.max(0, idleMs), ...count, 'JUSTID'];
     return (await this.call('xclaim', this.topic, this.group, consumer, minIdleMs, ...ids, ...options)) as string[];
   }

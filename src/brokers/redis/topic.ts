@@ -149,6 +149,7 @@ export class Topic implements Source, HandListener {
       const parkedTrimmed = await renew(this.group, this.hand, parked, old.filter(isParked));
       tellTrimmed(this.teller, this.name, trimmed + parkedTrimmed);
     } catch (error) {
+      if (this.closing) return; // there is nothing to keep any more
       this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
     }
   }
