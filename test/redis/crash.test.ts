@@ -137,6 +137,23 @@ test('a handler that takes many times the processing timeout keeps its message, 
   t.is(other.messages.length, 0);
 });
 
+test('an interval of keep-alives that is too long for the processing timeout costs no message its handler', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const settings = { redisHost: server.address, processingTimeout: '6s', entryKeepAliveInterval: '20s' };
+  const [{ broker, lines }, sibling] = await Promise.all([openSite(t, settings), openSite(t, settings)]);
+  const slow = new Recorder(() => wait(14_000, SUCCESS));
+  const other = new Recorder();
+  await subscribe(broker, 'orders', slow);
+  await publish(broker, 'orders', ...texts('m', 5));
+  await until(() => slow.messages.length === 5, 'they are in hand');
+  await subscribe(sibling.broker, 'orders', other);
+  await until(async () => (await broker.stats('orders')).pending === 0, 'they are settled');
+  t.is(slow.messages.length + other.messages.length, 5);
+  t.deepEqual(lines, [
+    'warn entryKeepAliveInterval is taken as 3s, half of processingTimeout: with 20s others take over what is in hand',
+  ]);
+});
+
 test('an entry that is ours and not in hand is found though the server has forgotten another that is', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const settings = { redisHost: server.address, readTimeout: '1s', entryKeepAliveInterval: '300ms' };

@@ -14,6 +14,8 @@ import { messageOf } from '../../core/errors.ts';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { Closables } from '../../lib/closables.ts';
 import { MAX_TIMER_MS } from '../../lib/deadline.ts';
+import { formatGoDuration } from '../../lib/duration.ts';
+import type { Log } from '../../lib/log.ts';
 import { Connection } from './connection.ts';
 import { ConsumerNames, isParked } from './consumer-name.ts';
 import { Publisher } from './publisher.ts';
@@ -35,6 +37,7 @@ export class RedisBroker implements Broker {
   private readonly settings: RedisSettings;
   private readonly group: string;
   private readonly names: ConsumerNames;
+  private readonly log: Log;
   private readonly teller: Teller;
   private readonly connection: Connection;
   /** The same, unless publishes wait for replicas. */
@@ -52,6 +55,7 @@ export class RedisBroker implements Broker {
   constructor(settings: RedisSettings, { consumerId, log }: BrokerContext) {
     this.settings = settings;
     this.group = consumerId;
+    this.log = log;
     this.names = new ConsumerNames(consumerId);
     this.teller = new Teller(log, `redis at ${settings.redisHost}`);
     const { redisMinRetryInterval: initialMs, redisMaxRetryInterval: maxMs } = settings;
@@ -79,9 +83,7 @@ export class RedisBroker implements Broker {
       });
     }
     this.planSweep();
-    const { processingTimeout, entryKeepAliveInterval } = this.settings;
-    const keepMs = entryKeepAliveInterval || (processingTimeout || SETTINGS.processingTimeout.default) / 3;
-    this.keeping = setInterval(() => this.keep(keepMs / 2), Math.min(keepMs, MAX_TIMER_MS));
+    this.planKeeping();
   }
 
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<readonly PublishFailure[]> {
@@ -196,8 +198,18 @@ export class RedisBroker implements Broker {
     return new Reader(options, this.teller);
   }
 
-  private keep(afterMs: number): void {
-    for (const topic of this.topics.values()) void topic.keep(afterMs);
+  /** What was touched half an interval before is left out, so that nothing is older than one and a half. */
+  private planKeeping(): void {
+    const { processingTimeout, entryKeepAliveInterval: asked } = this.settings;
+    const longestMs = (processingTimeout || Infinity) / 2;
+    const keepMs = Math.min(longestMs, asked || (processingTimeout || SETTINGS.processingTimeout.default) / 3);
+    if (asked > longestMs) {
+      const [taken, wrong] = [longestMs, asked].map(formatGoDuration);
+      const half = `entryKeepAliveInterval is taken as ${taken}, half of processingTimeout`;
+      this.log.warn(`${half}: with ${wrong} others take over what is in hand`);
+    }
+    const keep = (): void => this.topics.forEach((topic) => void topic.keep(keepMs / 2));
+    this.keeping = setInterval(keep, Math.min(keepMs, MAX_TIMER_MS));
   }
 
   private planSweep(): void {

@@ -84,7 +84,8 @@ const CONSUMING = {
   }),
   entryKeepAliveInterval: duration({
     default: 0,
-    description: 'How often to show that what is in hand is still in hand. `0`: a third of `processingTimeout`.',
+    description:
+      'How often to show that what is in hand is still in hand. At most half of `processingTimeout`; `0`: a third of it.',
   }),
 };
 
