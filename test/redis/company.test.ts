@@ -3,7 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import type { Redis } from 'ioredis';
-import { publish, Recorder, retry, subscribe, texts } from '../conformance/bench.ts';
+import { publish, Recorder, retry, subscribe, SUCCESS, texts } from '../conformance/bench.ts';
 import { RedisServer } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
 import { openSite } from './_site.ts';
@@ -173,6 +173,29 @@ test('what was parked just before a stop is given back too', async (t) => {
   await subscription.close(AbortSignal.timeout(5000));
   const [[, owner] = []] = (await server.ask('xpending', 'orders', 'team', '-', '+', 1)) as string[][];
   t.is(owner, 'team!released');
+});
+
+test('what fails while its sidecar stops is tried by another one when it is due, and not before', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  let failed = Infinity;
+  const subscription = await broker.subscribe('orders', { metadata: {} }, async () => {
+    await wait(500);
+    failed = performance.now();
+    return retry(2000);
+  });
+  await publish(broker, 'orders', 'x');
+  await until(async () => (await broker.stats('orders')).pending === 1, 'it is in hand');
+  await subscription.close(AbortSignal.timeout(10_000));
+  let again = 0;
+  const recorder = new Recorder(() => {
+    again = performance.now();
+    return SUCCESS;
+  });
+  await subscribe((await openSite(t, { redisHost: server.address })).broker, 'orders', recorder);
+  await until(() => recorder.messages.length === 1, 'it came again');
+  t.is(recorder.messages[0]?.attempt, 2);
+  t.true(again - failed >= 1999, `came again after ${again - failed} ms`);
 });
 
 test('what a sibling has parked is delivered again when one asks for it, and not parked again by its owner', async (t) => {

@@ -219,6 +219,7 @@ export class Hand {
       this.listener.onSettled(held.id);
     } else if ([...this.members].every(({ leaving }) => leaving)) {
       this.held.delete(held.id);
+      if (outcome.afterMs < Infinity) this.wait(held, outcome.afterMs);
       this.listener.onGivenBack(held);
     } else if (outcome.afterMs === Infinity) {
       held.state = 'parked';
@@ -232,14 +233,18 @@ export class Hand {
   private postpone(held: Held, afterMs: number): void {
     this.keepPayload(held);
     this.retries++;
-    held.state = 'waiting';
-    held.dueAt = performance.now() + afterMs;
+    this.wait(held, afterMs);
     const becomeDue = (): void => {
       held.state = 'due';
       this.dueNow.add(held);
       this.listener.onDue();
     };
     held.timer = setTimeout(becomeDue, Math.min(afterMs, MAX_TIMER_MS));
+  }
+
+  private wait(held: Held, afterMs: number): void {
+    held.state = 'waiting';
+    held.dueAt = performance.now() + afterMs;
   }
 
   /** As a copy: what was read is a view that keeps all of its neighbours. */
