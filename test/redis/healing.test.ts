@@ -100,7 +100,7 @@ test('a server that is killed and comes back has lost nothing, and the log is sh
 
 test('a server that hangs is given up, and used again when it goes on', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const { broker } = await openSite(t, { redisHost: server.address, readTimeout: '1s', dialTimeout: '1s' });
+  const { broker, lines } = await openSite(t, { redisHost: server.address, readTimeout: '1s', dialTimeout: '1s' });
   const recorder = new Recorder();
   await subscribe(broker, 'orders', recorder);
   await publish(broker, 'orders', 'before');
@@ -116,6 +116,11 @@ test('a server that hangs is given up, and used again when it goes on', async (t
   await until(async () => (await broker.publish('orders', [text('after')])).length === 0, 'a publish succeeds');
   await until(() => recorder.texts.includes('after'), 'it arrived');
   t.true(performance.now() - continued < 15_000, `took ${performance.now() - continued} ms`);
+  t.true(lines.some((line) => /cannot be reached, trying again: Socket timeout/.test(line)));
+  t.false(
+    lines.some((line) => /acknowledging|keeping|looking/.test(line)),
+    lines.join('\n'),
+  );
 });
 
 test('what a lost reply brought is claimed again at once', async (t) => {

@@ -4,6 +4,9 @@ import { messageOf } from '../../core/errors.ts';
 import type { Client } from './servers.ts';
 import type { Teller } from '../../lib/teller.ts';
 
+/** How the client says that it was owed an answer for too long. */
+const SILENCE = /^Socket timeout/;
+
 /** The client for everything but blocking reads. Lost, it is replaced; what was on its way then has failed. */
 export class Connection {
   /** Undefined while there is no server. */
@@ -86,7 +89,10 @@ export class Connection {
     this.client = client;
     this.teller.back();
     this.reason = 'the connection was closed';
-    client.on('error', (error: Error) => (this.reason = error.message));
+    client.on('error', ({ message }: Error) => {
+      this.reason = message;
+      if (SILENCE.test(message)) this.teller.away(message); // before what was on its way tells that it failed
+    });
     client.once('end', () => this.onLost());
     this.tell();
   }
