@@ -62,10 +62,12 @@ function compareDigits(a: string, b: string): number {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
+const MAX_SEQ = 2n ** 64n - 1n;
+
 /** The smallest id after `id`. */
 export function nextId(id: string): string {
   const [time = '0', seq = '0'] = id.split('-');
-  return `${time}-${BigInt(seq) + 1n}`;
+  return BigInt(seq) < MAX_SEQ ? `${time}-${BigInt(seq) + 1n}` : `${BigInt(time) + 1n}-0`;
 }
 
 /** When the entry was added, as its server's clock had it. Milliseconds since 1970. */

@@ -33,5 +33,6 @@ test('ids are in the order of their numbers', (t) => {
 test('the next id is the smallest larger one', (t) => {
   t.is(nextId('1795523465668-9'), '1795523465668-10');
   t.is(nextId('1-9007199254740993'), '1-9007199254740994');
+  t.is(nextId('1795523465668-18446744073709551615'), '1795523465669-0');
   t.is(timeOf('1795523465668-9'), 1_795_523_465_668);
 });
