@@ -7,7 +7,7 @@ import type { Outcome } from '../../core/broker.ts';
 import { Appetite, type Limits } from './appetite.ts';
 import { compareIds, type Entry } from './entry.ts';
 import type { Delivered, Held, Member } from './held.ts';
-import { MAX_TIMER_MS } from '../../lib/deadline.ts';
+import { postpone, Postponed } from './postponed.ts';
 
 export interface HandListener {
   /** Acknowledge it. */
@@ -23,8 +23,6 @@ export interface HandListener {
 
 /** Retries beyond which nothing new is read: each costs its share of the keep-alives. */
 const MAX_RETRIES = 10_000;
-/** Payloads beyond which a retry does not keep its own. */
-const MAX_RETRY_BYTES = 32 * 2 ** 20;
 
 export class Hand {
   readonly members = new Set<Member>();
@@ -33,28 +31,24 @@ export class Hand {
   private readonly appetite: Appetite;
   private readonly listener: HandListener;
   private readonly held = new Map<string, Held>();
-  /** Those that are in state `due`. */
-  private readonly dueNow = new Set<Held>();
+  private readonly postponed: Postponed;
   /** Queued ones, oldest first. */
   private readonly queue: Held[] = [];
   private running = 0;
-  private fetching = 0;
-  /** Waiting, due and fetching ones. */
-  private retries = 0;
   /** Of queued and running ones. */
   private bytes = 0;
-  private retryBytes = 0;
 
   constructor(topic: string, limits: Limits, listener: HandListener) {
     this.topic = topic;
     this.limits = limits;
     this.appetite = new Appetite(limits);
     this.listener = listener;
+    this.postponed = new Postponed(() => listener.onDue());
   }
 
   /** How many entries there is room for that are not in hand yet. */
   get room(): number {
-    return this.retries < MAX_RETRIES ? this.free : 0;
+    return this.postponed.count < MAX_RETRIES ? this.free : 0;
   }
 
   /** How many new entries to read: none until half of the room is free, so that a read is worth its while. */
@@ -69,7 +63,7 @@ export class Hand {
   }
 
   get hasDue(): boolean {
-    return this.dueNow.size > 0;
+    return this.postponed.hasDue;
   }
 
   get all(): Held[] {
@@ -100,7 +94,7 @@ export class Hand {
   adopt(id: string, attempt: number, afterMs: number): void {
     const held: Held = { id, attempt, touchedAt: performance.now(), state: 'waiting', dueAt: 0 };
     this.held.set(id, held);
-    this.postpone(held, afterMs);
+    this.postponed.add(held, afterMs);
   }
 
   /**
@@ -108,30 +102,18 @@ export class Hand {
    * that is read ahead it does not wait for room, which nobody else would make.
    */
   due(): Held[] {
-    const room = Math.max(this.limits.concurrency === 1 ? 1 : 0, this.free);
-    const batch = [...this.dueNow].sort((a, b) => compareIds(a.id, b.id)).slice(0, room);
-    for (const held of batch) {
-      held.state = 'fetching';
-      this.dueNow.delete(held);
-    }
-    this.fetching += batch.length;
-    return batch;
+    return this.postponed.fetch(Math.max(this.limits.concurrency === 1 ? 1 : 0, this.free));
   }
 
   /** They could not be fetched: due again. */
   fetchLater(batch: readonly Held[]): void {
-    for (const held of batch) {
-      if (held.state !== 'fetching') continue;
-      held.state = 'due';
-      this.dueNow.add(held);
-      this.fetching--;
-    }
+    this.postponed.fetchLater(batch);
   }
 
   /** Takes it from its handler, to be delivered again as soon as there is room. */
   retryNow(held: Held): void {
     this.stop(held);
-    this.postpone(held, 0);
+    this.postponed.add(held, 0);
   }
 
   /** It is not ours any more. Its handler is told; what becomes of that is of no interest. */
@@ -144,7 +126,7 @@ export class Hand {
 
   /** Starts handlers as long as there are messages for them. */
   pump(): void {
-    while (this.queue.length > 0 && !(this.limits.concurrency === 1 && this.retries > 0)) {
+    while (this.queue.length > 0 && !(this.limits.concurrency === 1 && this.postponed.count > 0)) {
       const member = this.freeMember();
       if (!member) break;
       this.start(this.queue[0] as Held, member);
@@ -155,7 +137,7 @@ export class Hand {
   private get free(): number {
     let active = 0;
     for (const { leaving } of this.members) if (!leaving) active++;
-    return this.appetite.room(active, this.queue.length + this.running + this.fetching, this.bytes);
+    return this.appetite.room(active, this.queue.length + this.running + this.postponed.fetching, this.bytes);
   }
 
   private add(held: Held, entry: Entry): void {
@@ -219,41 +201,15 @@ export class Hand {
       this.listener.onSettled(held.id);
     } else if ([...this.members].every(({ leaving }) => leaving)) {
       this.held.delete(held.id);
-      if (outcome.afterMs < Infinity) this.wait(held, outcome.afterMs);
+      if (outcome.afterMs < Infinity) postpone(held, outcome.afterMs);
       this.listener.onGivenBack(held);
     } else if (outcome.afterMs === Infinity) {
       held.state = 'parked';
       held.entry = undefined;
       this.listener.onParked(held);
     } else {
-      this.postpone(held, outcome.afterMs);
+      this.postponed.add(held, outcome.afterMs);
     }
-  }
-
-  private postpone(held: Held, afterMs: number): void {
-    this.keepPayload(held);
-    this.retries++;
-    this.wait(held, afterMs);
-    const becomeDue = (): void => {
-      held.state = 'due';
-      this.dueNow.add(held);
-      this.listener.onDue();
-    };
-    held.timer = setTimeout(becomeDue, Math.min(afterMs, MAX_TIMER_MS));
-  }
-
-  private wait(held: Held, afterMs: number): void {
-    held.state = 'waiting';
-    held.dueAt = performance.now() + afterMs;
-  }
-
-  /** As a copy: what was read is a view that keeps all of its neighbours. */
-  private keepPayload(held: Held): void {
-    if (!held.entry) return;
-    const { data } = held.entry;
-    const fits = this.retryBytes + data.length <= MAX_RETRY_BYTES;
-    held.entry = fits ? { ...held.entry, data: Buffer.from(data) } : undefined;
-    if (fits) this.retryBytes += data.length;
   }
 
   /** Takes it out of wherever it is. */
@@ -270,16 +226,9 @@ export class Hand {
   /** Takes it out of the counts of its state. */
   private uncount(held: Held): void {
     const { state, entry } = held;
-    const bytes = entry?.data.length ?? 0;
     if (state === 'running') this.running--;
-    if (state === 'fetching') this.fetching--;
-    if (state === 'queued' || state === 'running') this.bytes -= bytes;
-    if (state === 'waiting' || state === 'due' || state === 'fetching') {
-      clearTimeout(held.timer);
-      this.dueNow.delete(held);
-      this.retryBytes -= bytes;
-      this.retries--;
-    }
+    if (state === 'queued' || state === 'running') this.bytes -= entry?.data.length ?? 0;
+    if (state === 'waiting' || state === 'due' || state === 'fetching') this.postponed.remove(held);
   }
 
   private freeMember(): Member | undefined {
