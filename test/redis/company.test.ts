@@ -175,6 +175,21 @@ test('what was parked just before a stop is given back too', async (t) => {
   t.is(owner, 'team!released');
 });
 
+test('what is being renewed as a subscription closes is given back too', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address, entryKeepAliveInterval: '400ms' });
+  const recorder = new Recorder(() => retry(60_000));
+  const subscription = await subscribe(broker, 'orders', recorder);
+  await publish(broker, 'orders', ...texts('m', 3));
+  await until(() => recorder.messages.length === 3, 'they wait for their retry');
+  await wait(400);
+  await server.ask('client', 'PAUSE', 2500, 'WRITE');
+  await wait(1000); // the renewal is on its way
+  await subscription.close(AbortSignal.timeout(10_000));
+  const pending = (await server.ask('xpending', 'orders', 'team', '-', '+', 10)) as [id: string, owner: string][];
+  t.deepEqual(pending.map(([, owner]) => owner), Array(3).fill('team!released')); // prettier-ignore
+});
+
 test('what fails while its sidecar stops is tried by another one when it is due, and not before', async (t) => {
   const server = await RedisServer.start(t.teardown);
   const { broker } = await openSite(t, { redisHost: server.address });

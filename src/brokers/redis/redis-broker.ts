@@ -208,7 +208,7 @@ export class RedisBroker implements Broker {
       const half = `entryKeepAliveInterval is taken as ${taken}, half of processingTimeout`;
       this.log.warn(`${half}: with ${wrong} others take over what is in hand`);
     }
-    const keep = (): void => this.topics.forEach((topic) => void topic.keep(keepMs / 2));
+    const keep = (): void => this.topics.forEach((topic) => topic.keep(keepMs / 2));
     this.keeping = setInterval(keep, Math.min(keepMs, MAX_TIMER_MS));
   }
 

@@ -44,6 +44,7 @@ export class Topic implements Source, HandListener {
   private looks = 0;
   private nextLook: NodeJS.Timeout | undefined;
   private sweeping: Promise<void> | undefined;
+  private keeping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -137,21 +138,9 @@ export class Topic implements Source, HandListener {
     return this.sweeping;
   }
 
-  /** Renews the lease of whatever is in hand and was not touched for `afterMs`. */
-  async keep(afterMs: number): Promise<void> {
-    const before = performance.now() - afterMs;
-    const old = this.hand.all.filter(({ touchedAt }) => touchedAt <= before);
-    const isParked = ({ state }: Held): boolean => state === 'parked';
-    try {
-      const { own, parked } = this.names;
-      const others = old.filter((held) => !isParked(held));
-      const trimmed = await renew(this.group, this.hand, own, others);
-      const parkedTrimmed = await renew(this.group, this.hand, parked, old.filter(isParked));
-      tellTrimmed(this.teller, this.name, trimmed + parkedTrimmed);
-    } catch (error) {
-      if (this.closing) return; // there is nothing to keep any more
-      this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
-    }
+  /** Renews the lease of whatever is in hand and was not touched for `afterMs`, unless it still does so. */
+  keep(afterMs: number): void {
+    this.keeping ??= this.renewAll(afterMs).finally(() => (this.keeping = undefined));
   }
 
   /** What is parked here was released. */
@@ -180,7 +169,7 @@ export class Topic implements Source, HandListener {
   }
 
   onGivenBack(held: Held): void {
-    void this.release([held]);
+    void this.release(() => [held]);
   }
 
   onRoom(): void {
@@ -189,6 +178,22 @@ export class Topic implements Source, HandListener {
       if (this.hand.wanted > 0 && !this.nextLook) void this.sweep();
     } else {
       this.reader.wake(this);
+    }
+  }
+
+  private async renewAll(afterMs: number): Promise<void> {
+    const before = performance.now() - afterMs;
+    const old = this.hand.all.filter(({ touchedAt }) => touchedAt <= before);
+    const isParked = ({ state }: Held): boolean => state === 'parked';
+    try {
+      const { own, parked } = this.names;
+      const others = old.filter((held) => !isParked(held));
+      const trimmed = await renew(this.group, this.hand, own, others);
+      const parkedTrimmed = await renew(this.group, this.hand, parked, old.filter(isParked));
+      tellTrimmed(this.teller, this.name, trimmed + parkedTrimmed);
+    } catch (error) {
+      if (this.closing) return; // there is nothing to keep any more
+      this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
     }
   }
 
@@ -228,15 +233,17 @@ export class Topic implements Source, HandListener {
     await this.reader.remove(this);
     await this.sweeping;
     await this.retries.stop();
-    await this.release(this.hand.all.filter(({ state }) => state !== 'running' && state !== 'settled'));
+    await this.release((all) => all.filter(({ state }) => state !== 'running' && state !== 'settled'));
     await Promise.all([...this.hand.members].map((member) => member.drained()));
-    await this.release(this.hand.all.filter(({ state }) => state !== 'settled'));
+    await this.release((all) => all.filter(({ state }) => state !== 'settled'));
     await this.acks.flush(last.hurry.signal);
     await this.group.bury([this.names.own, this.names.parked]).catch(() => undefined);
     this.onClosed();
   }
 
-  private release(batch: readonly Held[]): Promise<void> {
-    return release(this.group, this.hand, this.names.released, batch, this.teller);
+  /** Not while leases are renewed: that would look like somebody else's touch. */
+  private async release(choose: (all: readonly Held[]) => readonly Held[]): Promise<void> {
+    await this.keeping;
+    await release(this.group, this.hand, this.names.released, choose(this.hand.all), this.teller);
   }
 }
