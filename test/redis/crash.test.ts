@@ -81,11 +81,12 @@ test('without the right to remove names they stay, which is said once', async (t
   await subscribe(broker, 'orders', recorder);
   await publish(broker, 'orders', 'x');
   await addGone(server, 2);
-  await until(() => lines.length > 0, 'it is said');
+  const said = (): string[] => lines.filter((line) => line.startsWith('warn names of sidecars'));
+  await until(() => said().length > 0, 'it is said');
   await publish(broker, 'orders', 'y');
   await until(() => recorder.texts.includes('y'), 'it works');
   await wait(500);
-  t.regex(lines.join('\n'), /^warn names of sidecars that have ended stay .* topic orders: NOPERM .*$/);
+  t.regex(said().join('\n'), /^warn names of sidecars that have ended stay .* topic orders: NOPERM .*$/);
   const [refused] =
     /(?<=cmdstat_eval:.*rejected_calls=)\d+/.exec(String(await server.ask('info', 'commandstats'))) ?? [];
   t.is(refused, '1');
@@ -149,9 +150,10 @@ test('an interval of keep-alives that is too long for the processing timeout cos
   await subscribe(sibling.broker, 'orders', other);
   await until(async () => (await broker.stats('orders')).pending === 0, 'they are settled');
   t.is(slow.messages.length + other.messages.length, 5);
-  t.deepEqual(lines, [
+  t.is(
+    lines[0],
     'warn entryKeepAliveInterval is taken as 3s, half of processingTimeout: with 20s others take over what is in hand',
-  ]);
+  );
 });
 
 test('an entry that is ours and not in hand is found though the server has forgotten another that is', async (t) => {

@@ -100,7 +100,7 @@ test('a server that is killed and comes back has lost nothing, and the log is sh
 
 test('a server that hangs is given up, and used again when it goes on', async (t) => {
   const server = await RedisServer.start(t.teardown);
-  const { broker, lines } = await openSite(t, { redisHost: server.address, readTimeout: '1s', dialTimeout: '1s' });
+  const { broker, lines } = await openSite(t, { redisHost: server.address, readTimeout: '2s', dialTimeout: '1s' });
   const recorder = new Recorder();
   await subscribe(broker, 'orders', recorder);
   await publish(broker, 'orders', 'before');
@@ -280,7 +280,6 @@ test('what is in hand outlives a consumer that somebody deletes, parked or not, 
     'both came again',
   );
   t.deepEqual(after.texts.toSorted(), ['hanging', 'parked']);
-  t.deepEqual(first.lines, []);
 });
 
 test('what was parked and is gone from the stream is said', async (t) => {
