@@ -26,6 +26,8 @@ const KEPT_BACK = new Set([
   'traceparent',
   'tracestate',
 ]);
+/** What would speak of the event's body, which is never compressed, or ask for an answer that is. */
+const CODINGS = new Set(['accept-encoding', 'content-encoding']);
 /**
  * Room for all of a message's metadata together. Servers refuse requests with more headers than they like, the least of
  * them 8 KiB (Tomcat, gRPC in C): the event would come again for ever.
@@ -66,7 +68,7 @@ export function headersOf(event: TopicEvent, ...headers: string[]): string[] {
   if (event.baggage !== '') add(headerOf('baggage', event.baggage));
   for (const key in event.metadata) {
     const name = headerName(key.toLowerCase());
-    const isOurs = name === 'accept-encoding' || (name === 'baggage' && event.baggage !== '');
+    const isOurs = CODINGS.has(name ?? '') || (name === 'baggage' && event.baggage !== '');
     if (name !== undefined && !isOurs) add(headerOf(name, event.metadata[key] as string));
   }
   return headers;
@@ -76,7 +78,8 @@ export function headersOf(event: TopicEvent, ...headers: string[]): string[] {
 export const pubsubHeader = ({ pubsubName }: TopicEvent): string[] => headerOf('pubsubname', pubsubName);
 
 /** Name and value as they go on the wire: UTF-8, one character a byte. Empty where the value cannot be a header's. */
-export function headerOf(name: string, value: string): string[] {
+export function headerOf(name: string, given: string): string[] {
+  const value = given.trim();
   if (PRINTABLE.test(value)) return [name, value];
   return CONTROL.test(value) ? [] : [name, Buffer.from(value).toString('latin1')];
 }

@@ -11,7 +11,7 @@ type Body =
 
 const MAX_HEAD_BYTES = 64 * 1024;
 const LF = 0x0a;
-const STATUS_LINE = /^HTTP\/1\.([01]) (\d{3})(?: |$)/;
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: |$)/;
 const NOTHING = Buffer.alloc(0);
 
 export class ResponseReader {
@@ -170,10 +170,10 @@ export class ResponseReader {
   }
 }
 
-/** Offset behind the empty line that ends a head, -1 where there is none yet. Empty lines before the head belong to it. */
+/** Offset behind the empty line that ends a head, -1 where there is none yet. */
 function endOfHead(bytes: Buffer, from: number): number {
-  const end = bytes.indexOf('\r\n\r\n', from, 'latin1');
-  if (end >= 0) return end + 4;
-  const bare = bytes.indexOf('\n\n', from, 'latin1');
-  return bare < 0 ? -1 : bare + 2;
+  const end = bytes.indexOf('\n\r\n', from, 'latin1');
+  const bare = (end < 0 ? bytes : bytes.subarray(0, end + 1)).indexOf('\n\n', from, 'latin1');
+  if (bare >= 0) return bare + 2;
+  return end < 0 ? -1 : end + 3;
 }

@@ -37,7 +37,11 @@ const CASES: Readonly<Record<string, [response: string, expected: object, isHead
     'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na',
     { status: 200, text: 'a', headers: ['content-length', '1'], isDone: true },
   ],
-  'lines that end with LF alone': ['HTTP/1.1 200 OK\nContent-Length: 2\n\nab', { text: 'ab', isDone: true }],
+  'lines that end with LF alone': [
+    'HTTP/1.1 200 OK\nContent-Length: 5\n\n\r\n\r\n.',
+    { text: '\r\n\r\n.', isDone: true },
+  ],
+  'lines that end either way': ['HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\nab', { text: 'ab', isDone: true }],
   'a length that is said twice': ['HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na', { text: 'a' }],
   'a connection that is closed afterwards': [
     'HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 1\r\n\r\na',
@@ -72,6 +76,7 @@ const FAULTS: Readonly<Record<string, string>> = {
   'no HTTP': 'SSH-2.0-x\r\n\r\n',
   'another version': 'HTTP/2.0 200 OK\r\n\r\n',
   'a status that is none': 'HTTP/1.1 20x OK\r\n\r\n',
+  'a status below all': 'HTTP/1.1 099 OK\r\ncontent-length: 0\r\n\r\n',
   'another protocol': 'HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n',
   'a header without a colon': 'HTTP/1.1 200 OK\r\nabc\r\n\r\n',
   'a folded header': 'HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n',
