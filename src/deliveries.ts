@@ -20,18 +20,16 @@ export interface DeliveriesContext {
   readonly metrics: Metrics;
   /** Undefined where nothing is recorded. */
   readonly tracer: Tracer | undefined;
-  /** True once the sidecar stops. */
-  readonly stopping: () => boolean;
   readonly log: Log;
 }
 
 /** Makes the handlers of subscriptions. */
 export function createHandlers(context: DeliveriesContext): CreateHandler {
-  const { options, publisher, resiliency, metrics, tracer, stopping, log } = context;
-  return async (spec, pubsub, recipient) => {
+  const { options, publisher, resiliency, metrics, tracer, log } = context;
+  return async (spec, pubsub, recipient, closing) => {
     const { policy, wrap } = resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
     const guarded = measured(wrap(recipient), metrics);
-    const whole = spec.bulk ? batched(guarded, spec.bulk, pubsub.broker.features) : guarded;
+    const whole = spec.bulk ? batched(guarded, spec.bulk, pubsub.broker.features, closing) : guarded;
     return createDelivery({
       spec,
       pubsub,
@@ -41,7 +39,7 @@ export function createHandlers(context: DeliveriesContext): CreateHandler {
       router: await compileRules(spec.rules, tellOnce(log)),
       policy,
       notFound: options.appNotFound,
-      stopping,
+      closing,
       onProcessed: metrics.onProcessed,
       log,
     });

@@ -298,7 +298,7 @@ export class Sidecar {
     const { resiliency, metrics, tracing: tracer } = this;
     const { options } = this.deps;
     const log = this.deps.log.scoped('dapr.runtime.processor.pubsub.subscription.http');
-    return createHandlers({ options, publisher, resiliency, metrics, tracer, stopping: () => this.isStopping, log });
+    return createHandlers({ options, publisher, resiliency, metrics, tracer, log });
   }
 
   private becomeReady(started: number): void {

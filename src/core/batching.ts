@@ -18,12 +18,18 @@ interface Batch {
 
 /**
  * Delivers in batches of at most `maxMessages`, none later than `maxAwaitMs` after its first event came, or together
- * with what came at once. How many can gather is bounded by how many events the broker hands out at once.
+ * with what came at once. How many can gather is bounded by how many events the broker hands out at once. Once `closing`
+ * aborts no company comes any more, and nothing waits for it.
  */
-export function batched(recipient: Recipient, options: BulkOptions, broker: Broker['features']): Recipient {
+export function batched(
+  recipient: Recipient,
+  options: BulkOptions,
+  broker: Broker['features'],
+  closing: AbortSignal,
+): Recipient {
   const { maxMessages } = options;
-  const maxAwaitMs = broker.has('bulk-at-once') ? 0 : options.maxAwaitMs;
   const batches = new Map<string, Batch>();
+  const awaitMs = (): number => (closing.aborted || broker.has('bulk-at-once') ? 0 : options.maxAwaitMs);
 
   const send = async (key: string): Promise<void> => {
     const batch = batches.get(key);
@@ -35,12 +41,13 @@ export function batched(recipient: Recipient, options: BulkOptions, broker: Brok
     const given = batch.waiting.filter((one) => !isGivenUp(one));
     if (given.length > 0) await deliver(recipient, given);
   };
+  closing.addEventListener('abort', () => [...batches.keys()].forEach((key) => void send(key)), { once: true });
 
   return {
     deliver: (event, signal) =>
       new Promise((answer) => {
         const key = JSON.stringify([event.topic, event.path]);
-        const batch = batches.get(key) ?? { waiting: [], timer: setTimeout(() => void send(key), maxAwaitMs) };
+        const batch = batches.get(key) ?? { waiting: [], timer: setTimeout(() => void send(key), awaitMs()) };
         batches.set(key, batch);
         batch.waiting.push({ event, signal, answer });
         if (batch.waiting.length >= maxMessages) void send(key);

@@ -29,8 +29,8 @@ export interface DeliveryContext {
   readonly appId: string;
   /** What a recipient that does not know the event means: `retry` like a failure, `drop` as Dapr does. */
   readonly notFound: 'retry' | 'drop';
-  /** True once the sidecar stops: a failure is then neither counted against the message nor dead-lettered. */
-  readonly stopping: () => boolean;
+  /** Aborts when the subscription ends: a failure is then neither counted against the message nor dead-lettered. */
+  readonly closing: AbortSignal;
   readonly onProcessed: (
     pubsub: string,
     topic: string,
@@ -108,7 +108,7 @@ class Settlement {
   }
 
   async of(answer: Answer, message: InboundMessage, event: Event, topic: string, ms: number): Promise<Outcome> {
-    const { log, notFound, stopping } = this.context;
+    const { log, notFound, closing } = this.context;
     if (answer.kind === 'success') {
       this.postponed.delete(message.id);
       this.count(topic, 'success', 'success', ms);
@@ -120,14 +120,14 @@ class Settlement {
     }
     if (answer.kind === 'retry' && answer.afterMs !== undefined) {
       this.postponed.set(message.id, (this.postponed.get(message.id) ?? 0) + 1);
-      return stopping() ? GIVE_BACK : { kind: 'retry', afterMs: answer.afterMs };
+      return closing.aborted ? GIVE_BACK : { kind: 'retry', afterMs: answer.afterMs };
     }
     log.warn(
       answer.kind === 'not-found'
         ? `non-retriable error returned from app while processing pub/sub event ${event.id}: ${answer.reason}`
         : `retriable error returned from app while processing pub/sub event ${event.id}, topic: ${topic}: ${answer.reason}`,
     );
-    if (stopping()) return GIVE_BACK;
+    if (closing.aborted) return GIVE_BACK;
     if (answer.kind === 'not-found' && (notFound === 'drop' || this.hasLetters(topic))) {
       return this.discard(message, event, topic, answer, 'drop', ms);
     }

@@ -9,8 +9,16 @@ import type { PubSub, PubSubs } from './publisher.ts';
 import type { Recipient } from './recipient.ts';
 import type { SubscriptionSpec } from './subscription.ts';
 
-/** Makes the handler of a spec. Rejects when the spec itself is wrong (a rule that is no CEL). */
-export type CreateHandler = (spec: SubscriptionSpec, pubsub: PubSub, recipient: Recipient) => Promise<Handler>;
+/**
+ * Makes the handler of a spec. Rejects when the spec itself is wrong (a rule that is no CEL). `closing` aborts when its
+ * subscription takes no messages any more and waits for those in hand.
+ */
+export type CreateHandler = (
+  spec: SubscriptionSpec,
+  pubsub: PubSub,
+  recipient: Recipient,
+  closing: AbortSignal,
+) => Promise<Handler>;
 
 const OPEN_BACKOFF: Backoff = { initialMs: 500, factor: 1.5, maxMs: 60_000, jitter: 0.5 };
 
@@ -18,6 +26,7 @@ const OPEN_BACKOFF: Backoff = { initialMs: 500, factor: 1.5, maxMs: 60_000, jitt
 interface Running {
   readonly spec: SubscriptionSpec;
   readonly cancel: AbortController;
+  handler?: Handler;
   subscription?: Subscription;
   /** Ends when the retrying in the background has ended. */
   opening: Promise<void>;
@@ -129,8 +138,8 @@ export class Subscriptions {
     if (!pubsub.scopes.maySubscribe(topic)) {
       throw new Error(`subscription to topic '${topic}' on pubsub '${pubsubName}' is not allowed`);
     }
-    const handler = await this.createHandler(one.spec, pubsub, recipient);
-    one.subscription = await pubsub.broker.subscribe(pubsub.topicPrefix + topic, options, handler);
+    one.handler ??= await this.createHandler(one.spec, pubsub, recipient, one.cancel.signal);
+    one.subscription = await pubsub.broker.subscribe(pubsub.topicPrefix + topic, options, one.handler);
     if (!one.cancel.signal.aborted) return;
     await one.subscription.close(AbortSignal.abort()); // it was ended while it opened
     throw new Error('subscriber is closed');

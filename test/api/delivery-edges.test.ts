@@ -182,3 +182,38 @@ test('a topic is no dead-letter topic of its own: what fails comes again after g
   t.deepEqual(second?.body, first?.body);
   t.is(app.received.length, 3);
 });
+
+test('a stop does not wait for company: what a batch has gathered is delivered and settled', async (t) => {
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 10, maxAwaitDurationMs: 600_000 };
+  const app = await appFor(t, { subscribe: [sub('a', { bulkSubscribe }), sub('b')] });
+  const daprd = await startDaprd(t, { appPort: app.port, args: ['--dapr-graceful-shutdown-seconds', '60'] });
+  for (const topic of ['a', 'b']) await publish(daprd, topic, '1');
+  await until(() => paths(app).includes('/b'), 'the other event arrives, so this one waits in its batch');
+  t.is(await daprd.stop(), 0);
+  t.deepEqual(paths(app), ['/b', '/a']);
+});
+
+test('an event that fails while its app is not well is no dead letter; it comes again when the app has recovered', async (t) => {
+  const { promise: held, resolve: release } = Promise.withResolvers<number>();
+  let healthy = true;
+  const app = await appFor(t, {
+    subscribe: [sub('a', { deadLetterTopic: 'dead' }), sub('dead')],
+    get: (url) => (url === '/healthz' ? (healthy ? 200 : 503) : undefined),
+    reply: (_, nth) => (nth === 1 ? held : 200),
+  });
+  const daprd = await startDaprd(t, {
+    appPort: app.port,
+    resources: { 'pubsub.yaml': componentFile('pubsub.sqlite') },
+    args: ['--enable-app-health-check', '--app-health-probe-interval', '1', '--app-health-threshold', '1'],
+  });
+  await until(() => daprd.log().includes('app is subscribed'), 'it is subscribed');
+  await publish(daprd, 'a', '1');
+  await until(() => app.received.length === 1, 'the event is in hand');
+  healthy = false;
+  await until(() => daprd.log().includes('App entered un-healthy status'), 'it is found unhealthy');
+  release(500);
+  await until(() => daprd.log().includes('status code returned: 500'), 'it has failed');
+  healthy = true;
+  await until(() => app.received.length === 2, 'the event comes again', 30_000);
+  t.deepEqual(paths(app), ['/a', '/a']);
+});

@@ -21,7 +21,7 @@ const OPTIONS = { maxMessages: 2, maxAwaitMs: 60_000 };
 
 test('an event that is given up does not cost the others of its batch their delivery', async (t) => {
   const { recipient, given, answer } = slow();
-  const bulk = batched(recipient, OPTIONS, new Set());
+  const bulk = batched(recipient, OPTIONS, new Set(), NEVER);
   const [lost, other] = [new AbortController(), new AbortController()];
   const answers = [bulk.deliver(eventOf(), lost.signal), bulk.deliver(eventOf(), other.signal)];
   lost.abort();
@@ -32,7 +32,7 @@ test('an event that is given up does not cost the others of its batch their deli
 
 test('a batch that nobody waits for any more is given up', (t) => {
   const { recipient, given } = slow();
-  const bulk = batched(recipient, OPTIONS, new Set());
+  const bulk = batched(recipient, OPTIONS, new Set(), NEVER);
   const gone = new AbortController();
   for (let i = 0; i < 2; i++) void bulk.deliver(eventOf(), gone.signal);
   gone.abort();
@@ -41,7 +41,7 @@ test('a batch that nobody waits for any more is given up', (t) => {
 
 test('an event that was given up while it waited for company is not delivered', async (t) => {
   const { recipient, given, answer } = slow();
-  const bulk = batched(recipient, OPTIONS, new Set());
+  const bulk = batched(recipient, OPTIONS, new Set(), NEVER);
   const gone = new AbortController();
   const early = bulk.deliver(eventOf({ pubsubName: 'gone' }), gone.signal);
   gone.abort();
@@ -56,7 +56,7 @@ test('an event that was given up while it waited for company is not delivered', 
 
 test('a batch is of one topic and one path', (t) => {
   const { recipient, given } = slow();
-  const bulk = batched(recipient, OPTIONS, new Set());
+  const bulk = batched(recipient, OPTIONS, new Set(), NEVER);
   for (const more of [{}, { topic: 'u' }, { path: '/q' }, { topic: 'u' }, {}]) void bulk.deliver(eventOf(more), NEVER);
   t.deepEqual(
     given.map(({ events }) => events.map(({ topic, path }) => `${topic} ${path}`)),
@@ -64,5 +64,20 @@ test('a batch is of one topic and one path', (t) => {
       ['u /p', 'u /p'],
       ['t /p', 't /p'],
     ],
+  );
+});
+
+test('no event waits for company once its subscription ends', async (t) => {
+  const { recipient, given, answer } = slow();
+  const closing = new AbortController();
+  const bulk = batched(recipient, OPTIONS, new Set(), closing.signal);
+  const answers = [bulk.deliver(eventOf(), NEVER), bulk.deliver(eventOf({ topic: 'u' }), NEVER)];
+  closing.abort();
+  answers.push(bulk.deliver(eventOf({ topic: 'late' }), NEVER));
+  answer([{ kind: 'success' }]);
+  t.deepEqual(await Promise.all(answers), Array(3).fill({ kind: 'success' }));
+  t.deepEqual(
+    given.map(({ events }) => events.map(({ topic }) => topic)),
+    [['t'], ['u'], ['late']],
   );
 });

@@ -34,7 +34,7 @@ test('whatever goes wrong on the way, the message comes again and its handler en
     publisher: {} as Publisher,
     appId: 'app',
     notFound: 'drop',
-    stopping: () => false,
+    closing: new AbortController().signal,
     onProcessed: () => undefined,
     log,
   });
