@@ -2,6 +2,8 @@
 
 /** Open at once; what is more waits. */
 export const MAX_CONNECTIONS = 1024;
+/** After so long without a word systems ask each other whether they are still there: the app itself may be busy for hours. */
+export const PROBE_AFTER_MS = 10_000;
 
 export interface AppRequest {
   readonly method: string;

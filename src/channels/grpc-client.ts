@@ -13,6 +13,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import type { Traffic } from '../core/traffic.ts';
+import { PROBE_AFTER_MS } from './app-client.ts';
 import { framed, letGo, PREFIX_BYTES } from './framing.ts';
 import { unescaped } from './grpc-headers.ts';
 
@@ -41,8 +42,7 @@ const UNIMPLEMENTED = 12;
 const RESOURCE_EXHAUSTED = 8;
 const INTERNAL = 13;
 const UNAVAILABLE = 14;
-/** A connection that carries calls and does not answer for this long is given up. */
-const PING_INTERVAL_MS = 10_000;
+const SWEEP_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
 /** What somebody's metadata names twice must not cost the call, so such names go out twice. */
 const CONNECT = { rejectUnauthorized: false, strictSingleValueFields: false };
@@ -61,7 +61,7 @@ export interface GrpcClientOptions {
 export class GrpcClient {
   private readonly options: GrpcClientOptions;
   private session: ClientHttp2Session | undefined;
-  private pinging: NodeJS.Timeout | undefined;
+  private sweeping: NodeJS.Timeout | undefined;
   private inHand = 0;
   private lastCall = 0;
 
@@ -99,7 +99,7 @@ export class GrpcClient {
 
   /** Ends the connection and what is on it. */
   close(): void {
-    clearInterval(this.pinging);
+    clearInterval(this.sweeping);
     this.session?.destroy();
   }
 
@@ -123,7 +123,10 @@ export class GrpcClient {
     if (this.session && !this.session.closed && !this.session.destroyed) return this.session;
     const session = connect(this.options.authority, CONNECT);
     const dialTimer = setTimeout(() => session.destroy(new Error('connection timed out')), DIAL_TIMEOUT_MS);
-    session.once('connect', () => clearTimeout(dialTimer));
+    session.once('connect', (_, socket) => {
+      clearTimeout(dialTimer);
+      socket.setKeepAlive(true, PROBE_AFTER_MS);
+    });
     session.on('error', () => undefined); // every call on it hears of it
     const retire = (): void => {
       if (this.session === session) this.session = undefined;
@@ -135,19 +138,14 @@ export class GrpcClient {
     });
     session.setMaxListeners(0);
     this.session = session;
-    this.pinging ??= setInterval(() => this.ping(), Math.min(PING_INTERVAL_MS, this.options.idleMs)).unref();
+    this.sweeping ??= setInterval(() => this.sweep(), Math.min(SWEEP_MS, this.options.idleMs)).unref();
     return session;
   }
 
-  private ping(): void {
-    const { session } = this;
-    if (!session || session.connecting || session.destroyed) return;
-    if (this.inHand === 0) {
-      if (performance.now() - this.lastCall >= this.options.idleMs) session.close();
-      return;
-    }
-    const lost = setTimeout(() => session.destroy(new Error('the app does not answer pings')), PING_INTERVAL_MS);
-    session.ping(() => clearTimeout(lost));
+  /** Closes the connection when it has rested long enough. */
+  private sweep(): void {
+    if (this.inHand > 0 || this.session?.connecting) return;
+    if (performance.now() - this.lastCall >= this.options.idleMs) this.session?.close();
   }
 }
 

@@ -1,7 +1,7 @@
 /** One connection to the app over HTTP/1.1: one request at a time, written with one call. */
 
 import { connect, type Socket } from 'node:net';
-import type { AppRequest, Reply } from './app-client.ts';
+import { PROBE_AFTER_MS, type AppRequest, type Reply } from './app-client.ts';
 import { ResponseReader } from './http-response.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -55,7 +55,8 @@ export class HttpConnection {
     this.maxBodyBytes = maxBodyBytes;
     this.events = events;
     const onread = { buffer: shared, callback: (size: number) => this.onBytes(shared.subarray(0, size)) };
-    this.socket = connect({ ...where, noDelay: true, onread });
+    const probed = { keepAlive: true, keepAliveInitialDelay: PROBE_AFTER_MS };
+    this.socket = connect({ ...where, ...probed, noDelay: true, onread });
     const late = (): void => this.destroy(new Error(`no connection to ${host} within ${CONNECT_TIMEOUT_MS / 1000} s`));
     this.connecting = setTimeout(late, CONNECT_TIMEOUT_MS);
     this.socket.once('connect', () => clearTimeout(this.connecting));

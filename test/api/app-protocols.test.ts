@@ -9,6 +9,7 @@ import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { AppCallbackService, AppCallbackHealthCheckService } from '../../gen/dapr/proto/runtime/v1/appcallback.ts';
 import { publish, startDaprd } from '../_support/daprd.ts';
+import { startGrpcApp } from '../_support/grpc-app.ts';
 import { startHttpApp, type Received, type Reply } from '../_support/http-app.ts';
 import { makeCertificates } from '../_support/redis.ts';
 import { until } from '../_support/until.ts';
@@ -151,3 +152,28 @@ test('what an app answers to a call in pieces goes on as a whole', async (t) => 
   t.is(await answer.text(), 'one two');
   t.is(answer.headers.get('content-length'), '7');
 });
+
+/** Connections to a port of 127.0.0.1 on which the system asks from time to time whether the other side is still there. */
+const keptAlive = (port: number): string[] => {
+  const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = readFileSync('/proc/net/tcp', 'utf8').split('\n');
+  return rows.filter((row) => row.trim().split(/ +/)[2] === remote && row.trim().split(/ +/)[5]?.startsWith('02:'));
+};
+
+for (const protocol of ['http', 'grpc']) {
+  const only = process.platform === 'linux' ? test : test.skip;
+  only(`that the host of an app over ${protocol} is gone is noticed while it has an event in hand`, async (t) => {
+    const { promise: held, resolve: release } = Promise.withResolvers<number>();
+    const app =
+      protocol === 'http'
+        ? await startHttpApp({ subscribe: SUBSCRIBE, reply: () => held })
+        : await startGrpcApp({ subscriptions: [{ topic: 'a' }], replyLater: () => held });
+    t.teardown(() => app.close());
+    const daprd = await startDaprd(t, { appPort: app.port, args: ['--app-protocol', protocol] });
+    await publish(daprd, 'a', '1');
+    await until(() => app.received.length === 1, 'the app has it');
+    await until(() => keptAlive(app.port).length === 1, 'its connection is probed');
+    t.pass();
+    release(protocol === 'http' ? 200 : 0);
+  });
+}

@@ -1,7 +1,9 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
 import { startGrpcApp, type GrpcApp, type GrpcAppOptions } from '../_support/grpc-app.ts';
 import { freePort } from '../_support/ports.ts';
+import { Proxy } from '../_support/proxy.ts';
 import { until } from '../_support/until.ts';
 
 const UNIMPLEMENTED = -12;
@@ -189,4 +191,25 @@ test('an app that comes back with the other name of the bulk method gets its bat
   await publish(daprd, 'b', '2');
   await until(() => present.batches.length > 0, 'the present name is called');
   t.is(present.batches.length, 1);
+});
+
+test('an app that is too busy to answer a ping for 21 s keeps its connection and what it has in hand', async (t) => {
+  const app = await startGrpcApp({ subscriptions: [{ topic: 'long', deadLetterTopic: 'dead' }, { topic: 'dead' }] });
+  t.teardown(() => app.close());
+  const proxy = await Proxy.start((end) => t.teardown(end), app.port);
+  const daprd = await startDaprd(t, { appPort: proxy.port, args: ['--app-protocol', 'grpc'] });
+  proxy.become({ held: ['back'] });
+  await publish(daprd, 'long', '1');
+  await until(() => app.received.length === 1, 'the app has it');
+  await wait(21_000);
+  proxy.become({});
+  await publish(daprd, 'long', '2');
+  await until(() => app.received.length > 1, 'the next one arrives');
+  t.deepEqual(
+    app.received.map(({ event }) => [event.topic, Buffer.from(event.data).toString()]),
+    [
+      ['long', '1'],
+      ['long', '2'],
+    ],
+  );
 });
