@@ -3,6 +3,7 @@
 import type { DaprdOptions } from './config/flags.ts';
 import { batched } from './core/batching.ts';
 import { createDelivery } from './core/delivery.ts';
+import { inTurn } from './core/in-turn.ts';
 import { measured } from './core/measured.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Resiliency } from './core/resiliency.ts';
@@ -28,7 +29,7 @@ export function createHandlers(context: DeliveriesContext): CreateHandler {
   const { options, publisher, resiliency, metrics, tracer, log } = context;
   return async (spec, pubsub, recipient, closing) => {
     const { policy, wrap } = resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
-    const guarded = measured(wrap(recipient), metrics);
+    const guarded = measured(inTurn(wrap(recipient), recipient.turns), metrics);
     const whole = spec.bulk ? batched(guarded, spec.bulk, pubsub.broker.features, closing) : guarded;
     return createDelivery({
       spec,

@@ -56,11 +56,11 @@ const BULK_METHODS = [AppCallbackService.onBulkTopicEvent, AppCallbackAlphaServi
 const HEALTH = AppCallbackHealthCheckService.healthCheck.path;
 
 export class GrpcChannel implements AppChannel {
+  readonly turns: Semaphore | undefined;
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
   /** Calls that are passed on are as long as others want. They must not take what the app allows on a connection from events. */
   private readonly relayed: GrpcClient;
-  private readonly slots: Semaphore;
   /** Of BULK_METHODS, the one that the app answered last. */
   private bulkMethod: 0 | 1 = 0;
 
@@ -68,7 +68,7 @@ export class GrpcChannel implements AppChannel {
     const { tls, address, port, maxBodyBytes, traffic } = options;
     const host = address.includes(':') ? `[${address}]` : address;
     this.options = options;
-    this.slots = new Semaphore(options.maxConcurrency || Infinity);
+    this.turns = options.maxConcurrency > 0 ? new Semaphore(options.maxConcurrency) : undefined;
     const to = {
       authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
       maxMessageBytes: maxBodyBytes,
@@ -87,7 +87,7 @@ export class GrpcChannel implements AppChannel {
     const { path } = AppCallbackService.onTopicEvent;
     try {
       const message = encode(topicEvent, { event, path: event.path, unknown: this.options.unknownData });
-      const answer = await this.inTurn(path, message, callMetadataOf(event), signal);
+      const answer = await this.call(path, message, callMetadataOf(event), signal);
       return answerOfStatus(TopicEventResponse.decode(answer).status);
     } catch (error) {
       return failure(error);
@@ -148,7 +148,9 @@ export class GrpcChannel implements AppChannel {
     };
     try {
       const { path } = AppCallbackService.onInvoke;
-      const answer = await this.inTurn(path, encode(InvokeRequest, request), invocationMetadata(call), signal);
+      const message = encode(InvokeRequest, request);
+      const send = (): Promise<Buffer> => this.call(path, message, invocationMetadata(call), signal);
+      const answer = await (this.turns ? this.turns.run(send) : send());
       const { data, contentType: type } = InvokeResponse.decode(answer);
       const { value = Buffer.alloc(0), typeUrl: of = '' } = data ?? {};
       return { status: 200, contentType: type, headers: [], body: value, typeUrl: of };
@@ -167,21 +169,14 @@ export class GrpcChannel implements AppChannel {
     this.relayed.close();
   }
 
-  /** Waits for its turn where the app allows only so many at once. */
-  private async inTurn(path: string, message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
-    const turn = this.slots.acquire();
-    if (turn) await turn;
-    try {
-      return await this.client.call(path, message, withToken(metadata, this.options.token), signal);
-    } finally {
-      this.slots.release();
-    }
+  private call(path: string, message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
+    return this.client.call(path, message, withToken(metadata, this.options.token), signal);
   }
 
   /** Older apps serve the method under another name only, and one may come back as a newer one. */
   private async callBulk(message: Uint8Array, metadata: string[], signal: AbortSignal): Promise<Buffer> {
     const known = this.bulkMethod;
-    const call = (method: 0 | 1): Promise<Buffer> => this.inTurn(BULK_METHODS[method].path, message, metadata, signal);
+    const call = (method: 0 | 1): Promise<Buffer> => this.call(BULK_METHODS[method].path, message, metadata, signal);
     try {
       return await call(known);
     } catch (error) {

@@ -35,7 +35,7 @@ export interface HttpChannelOptions {
   readonly appId: string;
   /** Sent to the app with every request. */
   readonly token: AppToken;
-  /** Events in hand at once; 0: no limit. */
+  /** Events and calls in hand at once; 0: no limit. */
   readonly maxConcurrency: number;
   /** Where the app says whether it is well. */
   readonly healthPath: string;
@@ -52,16 +52,16 @@ export interface HttpChannelOptions {
 const OWN = ['user-agent', 'dapr-pubsub'];
 
 class HttpChannel implements AppChannel {
+  readonly turns: Semaphore | undefined;
   private readonly options: HttpChannelOptions;
   private readonly client: AppClient;
-  private readonly slots: Semaphore;
   /** Request targets by route: there are as many as rules. */
   private readonly targets = new Map<string, string>();
 
   constructor(options: HttpChannelOptions, client: AppClient) {
     this.options = options;
     this.client = client;
-    this.slots = new Semaphore(options.maxConcurrency || Infinity);
+    this.turns = options.maxConcurrency > 0 ? new Semaphore(options.maxConcurrency) : undefined;
   }
 
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {
@@ -79,23 +79,16 @@ class HttpChannel implements AppChannel {
     return reply instanceof Error ? ids.map(() => failure(reply)) : answersOfHttp(reply.status, reply.body, ids);
   }
 
-  /** The app's reply, or why there is none. Waits for its turn where the app allows only so many at once. */
+  /** The app's reply, or why there is none. */
   private async post(path: string, body: Uint8Array, own: string[], signal: AbortSignal): Promise<Reply | Error> {
     const headers = withToken(own, this.options.token);
     try {
-      return await this.inTurn({ method: 'POST', path: this.targetOf(path), body, headers, repeatable: true }, signal);
+      return await this.exchange(
+        { method: 'POST', path: this.targetOf(path), body, headers, repeatable: true },
+        signal,
+      );
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error));
-    }
-  }
-
-  private async inTurn(request: AppRequest, signal: AbortSignal): Promise<Reply> {
-    const turn = this.slots.acquire();
-    if (turn) await turn;
-    try {
-      return await this.exchange(request, signal);
-    } finally {
-      this.slots.release();
     }
   }
 
@@ -106,7 +99,8 @@ class HttpChannel implements AppChannel {
     const path = escaped(call.query === '' ? target : `${target}?${call.query}`);
     const body = call.body.length > 0 ? call.body : null;
     try {
-      const reply = await this.inTurn({ method: call.verb, path, body, headers }, signal);
+      const send = (): Promise<Reply> => this.exchange({ method: call.verb, path, body, headers }, signal);
+      const reply = await (this.turns ? this.turns.run(send) : send());
       const { status, headers: given, body: answer } = reply;
       const contentType = given.find((_, i) => i % 2 === 1 && given[i - 1] === 'content-type') ?? '';
       return { status, contentType, headers: passedOn(given), body: answer, typeUrl: '' };

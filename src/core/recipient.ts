@@ -4,6 +4,7 @@
  */
 
 import type { Member } from '../lib/json-bytes.ts';
+import type { Semaphore } from '../lib/semaphore.ts';
 import type { Invocation, Invoked, Relay } from './invocation.ts';
 import type { SubscriptionSpec } from './subscription.ts';
 
@@ -42,6 +43,8 @@ export type Answer =
   | { readonly kind: 'retry'; readonly reason: string; readonly code?: number; readonly afterMs?: number };
 
 export interface Recipient {
+  /** To be waited for before anything is handed over, where only so much may be in hand at once. */
+  readonly turns?: Semaphore | undefined;
   /** Hands over one event and returns what was said of it. Never rejects: an abort is an answer to retry. */
   deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer>;
   /** Hands over events of one topic and path as one batch and returns what was said of each, in their order. Never rejects. */

@@ -15,6 +15,17 @@ export class Semaphore {
     return undefined;
   }
 
+  /** Calls when it has a slot, and gives that back when what was called has ended. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    const turn = this.acquire();
+    if (turn) await turn;
+    try {
+      return await call();
+    } finally {
+      this.release();
+    }
+  }
+
   release(): void {
     const next = this.waiting.shift();
     if (next) next();

@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
-import { MEMORY, publish, startDaprd } from '../_support/daprd.ts';
+import { componentFile, MEMORY, publish, startDaprd } from '../_support/daprd.ts';
 import { startHttpApp, type Reply } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
 
@@ -97,4 +98,31 @@ test('an app is asked at start as often as a policy says', async (t) => {
   });
   t.is(asked, 6);
   t.false(daprd.log().includes('failed to subscribe to topics'));
+});
+
+test('the time that an event waits for its turn with the app is not that of its timeout', async (t) => {
+  let handled = 0;
+  const app = await startHttpApp({
+    subscribe: [sub('a', { deadLetterTopic: 'dead' }), sub('dead')],
+    reply: async () => {
+      await wait(2000);
+      handled++;
+      return 200;
+    },
+  });
+  t.teardown(() => app.close());
+  const spec = `  policies: { timeouts: { t: 5s } }
+  targets: { components: { pubsub: { inbound: { timeout: t } } } }`;
+  const memory = componentFile('pubsub.in-memory', { concurrency: '10' });
+  const daprd = await startDaprd(t, {
+    appPort: app.port,
+    resources: { 'a.yaml': memory, 'r.yaml': resiliency(spec) },
+    args: ['--app-max-concurrency', '1'],
+  });
+  for (let n = 0; n < 5; n++) await publish(daprd, 'a', n);
+  await until(() => handled === 5, 'five deliveries');
+  t.deepEqual(
+    app.received.map(({ path, event }) => [path, event['data']]),
+    [0, 1, 2, 3, 4].map((n) => ['/a', n]),
+  );
 });
