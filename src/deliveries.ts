@@ -29,7 +29,7 @@ export function createHandlers(context: DeliveriesContext): CreateHandler {
   const { options, publisher, resiliency, metrics, tracer, log } = context;
   return async (spec, pubsub, recipient, closing) => {
     const { policy, wrap } = resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
-    const guarded = measured(inTurn(wrap(recipient), recipient.turns), metrics);
+    const guarded = measured(inTurn(wrap(recipient), recipient.turns, closing), metrics);
     const whole = spec.bulk ? batched(guarded, spec.bulk, pubsub.broker.features, closing) : guarded;
     return createDelivery({
       spec,

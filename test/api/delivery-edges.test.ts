@@ -217,3 +217,29 @@ test('an event that fails while its app is not well is no dead letter; it comes 
   await until(() => app.received.length === 2, 'the event comes again', 30_000);
   t.deepEqual(paths(app), ['/a', '/a']);
 });
+
+test('a stop waits for the events that the app has, and not for those that wait for their turn with it', async (t) => {
+  const { promise: held, resolve: release } = Promise.withResolvers<number>();
+  const directory = await temporaryDirectory(t);
+  let inHand = held;
+  const app = await appFor(t, { subscribe: [sub('a')], reply: () => inHand });
+  const options = {
+    appPort: app.port,
+    directory,
+    resources: { 'pubsub.yaml': componentFile('pubsub.sqlite') },
+    args: ['--app-max-concurrency', '1', '--dapr-graceful-shutdown-seconds', '60'],
+  };
+  const daprd = await startDaprd(t, options);
+  for (let n = 0; n < 5; n++) await publish(daprd, 'a', n);
+  await until(() => app.received.length === 1, 'the app has the first');
+  const stopped = daprd.stop();
+  await until(() => daprd.log().includes('Dapr is shutting down'), 'the stop begins');
+  inHand = new Promise(() => undefined);
+  release(200);
+  t.is(await stopped, 0);
+  t.is(app.received.length, 1);
+  inHand = Promise.resolve(200);
+  await startDaprd(t, options);
+  await until(() => app.received.length === 5, 'the others arrive');
+  t.deepEqual(app.received.map(({ event }) => event['data']).sort(), [0, 1, 2, 3, 4]);
+});
