@@ -97,3 +97,11 @@ test('a connection on which nothing happens is closed, and opened again for the 
   t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
   t.is(sessions.length, 2);
 });
+
+test('an app that takes its time is not pinged: servers of gRPC end a connection for that', async (t) => {
+  let pings = 0;
+  const slow = (stream: ServerHttp2Stream): void => void setTimeout(() => bodyAndOk(0, 0, 0, 0, 0)(stream), 500);
+  const channel = await channelTo(t, slow, 100, (session) => session.on('ping', () => pings++));
+  t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
+  t.is(pings, 0);
+});
