@@ -26,7 +26,7 @@ export interface H2cOptions {
 
 const MAX_STREAMS = 250;
 const WINDOW_BYTES = 1 << 20;
-/** For the last answers to leave a connection whose client sends no more. */
+/** For the last answers to leave a connection that is over. */
 const LAST_WORDS_MS = 1000;
 /** What no request of HTTP/1.1 begins with. */
 const PREFACE = 'PRI ';
@@ -54,10 +54,15 @@ export function wantsH2c({ headers }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'h2c' && headers['http2-settings'] !== undefined && !hasBody;
 }
 
+interface Open {
+  readonly connection: Duplex;
+  /** Requests. */
+  readonly inHand: Set<Http2ServerRequest>;
+}
+
 export class H2c {
   private readonly server: Http2Server;
-  /** Each with its requests in hand. */
-  private readonly sessions = new Map<ServerHttp2Session, Set<Http2ServerRequest>>();
+  private readonly sessions = new Map<ServerHttp2Session, Open>();
   private readonly bySocket = new WeakMap<Duplex, ServerHttp2Session>();
 
   constructor(handler: RequestListener, { maxHeaderBytes, requestTimeoutMs, idleMs }: H2cOptions) {
@@ -67,9 +72,8 @@ export class H2c {
       handler(request as unknown as IncomingMessage, response as never);
     });
     this.server.on('session', (session) => {
-      this.sessions.set(session, new Set());
       session.on('error', () => undefined); // its streams hear of it
-      session.setTimeout(idleMs, () => session.close());
+      session.setTimeout(idleMs, () => this.leave(session));
       session.once('close', () => this.sessions.delete(session));
     });
     this.server.on('sessionError', () => undefined);
@@ -78,6 +82,7 @@ export class H2c {
   /** Serves a connection that begins with the preface, and comes over `socket`. */
   serve(connection: Duplex, socket: Duplex): void {
     this.server.once('session', (session) => {
+      this.sessions.set(session, { connection, inHand: new Set() });
       this.bySocket.set(socket, session);
       connection.once('end', () => this.ended(session));
     });
@@ -93,36 +98,37 @@ export class H2c {
   /** Whether a request that came over the socket is in hand. */
   isBusy(socket: Duplex): boolean {
     const session = this.bySocket.get(socket);
-    return session !== undefined && (this.sessions.get(session)?.size ?? 0) > 0;
+    return session !== undefined && (this.sessions.get(session)?.inHand.size ?? 0) > 0;
   }
 
   /** Refuses new streams and ends each connection when its open ones are answered. */
   close(): void {
-    for (const session of this.sessions.keys()) session.close();
+    for (const session of this.sessions.keys()) this.leave(session);
   }
 
   destroy(): void {
-    for (const session of this.sessions.keys()) session.destroy();
+    for (const { connection } of this.sessions.values()) connection.destroy();
   }
 
   /** The client sends no more: what it began will not arrive, what is here is answered. */
   private ended(session: ServerHttp2Session): void {
-    const inHand = this.sessions.get(session);
-    for (const { complete, stream } of inHand ?? []) {
-      if (complete) stream.once('close', () => setImmediate(leave));
-      else stream.close(constants.NGHTTP2_CANCEL);
+    for (const { complete, stream } of this.sessions.get(session)?.inHand ?? []) {
+      if (!complete) stream.close(constants.NGHTTP2_CANCEL);
     }
-    // A graceful close alone waits for frames that were begun.
-    const leave = (): void => {
-      if (inHand?.size === 0) setTimeout(() => session.destroy(), LAST_WORDS_MS).unref();
-    };
+    this.leave(session);
+  }
+
+  /** A graceful close alone waits for frames that were begun, and for the client to say goodbye. */
+  private leave(session: ServerHttp2Session): void {
     session.close();
-    setImmediate(leave);
+    const open = this.sessions.get(session);
+    if (open?.inHand.size === 0) setTimeout(() => open.connection.destroy(), LAST_WORDS_MS).unref();
   }
 
   /** A request has so long to arrive, and nobody reads what still comes once it is answered. */
   private take(request: Http2ServerRequest, response: Http2ServerResponse, ms: number): void {
-    const inHand = this.sessions.get(request.stream.session as ServerHttp2Session);
+    const session = request.stream.session as ServerHttp2Session | undefined;
+    const inHand = session && this.sessions.get(session)?.inHand;
     inHand?.add(request);
     const late = setTimeout(() => {
       if (!request.complete) request.stream.close(constants.NGHTTP2_CANCEL);
@@ -133,6 +139,7 @@ export class H2c {
     response.once('close', () => {
       inHand?.delete(request);
       clearTimeout(late);
+      if (session?.closed) this.leave(session);
     });
   }
 }

@@ -82,6 +82,26 @@ test('an idle connection of HTTP/2 does not delay the exit, and a request in han
   t.is(await exited, 0);
 });
 
+test('a connection of HTTP/2 whose client says no more, not even goodbye, does not delay the exit', async (t) => {
+  const daprd = await startDaprd(t);
+  const upgrade = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n';
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+  for (const begin of [
+    `GET /v1.0/healthz HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n`,
+    preface.slice(0, 16),
+    preface,
+    Buffer.concat([Buffer.from(preface), SETTINGS]),
+  ]) {
+    const socket = connectTcp({ port: daprd.httpPort, host: '127.0.0.1', allowHalfOpen: true });
+    t.teardown(() => socket.on('error', () => undefined).destroy());
+    socket.write(begin);
+    await new Promise((resolve) => socket.once('data', resolve));
+  }
+  t.is(await daprd.stop(), 0);
+});
+
+const SETTINGS = Buffer.from('000000040000000000', 'hex');
+
 /** The frames of HTTP/2 in some bytes: type and stream. */
 function framesOf(bytes: Buffer): [type: number, stream: number][] {
   const frames: [number, number][] = [];
@@ -90,8 +110,6 @@ function framesOf(bytes: Buffer): [type: number, stream: number][] {
   }
   return frames;
 }
-
-const SETTINGS = Buffer.from('000000040000000000', 'hex');
 
 test('an upgrade from HTTP/1.1 is answered by 101, and the request on the first stream', async (t) => {
   const daprd = await startDaprd(t);
