@@ -75,7 +75,7 @@ async function run(options: DaprdOptions): Promise<number> {
       tuneEngine();
     } catch (error) {
       if (!sidecar.isStopping) {
-        log.error(`Fatal error from runtime: ${messageOf(error)}`);
+        log.fatal(`Fatal error from runtime: ${messageOf(error)}`);
         reports.send({ type: 'failed', message: messageOf(error) });
         await sidecar.close(AbortSignal.abort()).catch(() => undefined);
         return 1;

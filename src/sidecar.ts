@@ -21,7 +21,7 @@ import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
 import { createHandlers } from './deliveries.ts';
 import { afterAbort, deadlineAfter } from './lib/deadline.ts';
 import { formatGoDuration } from './lib/duration.ts';
-import type { Log } from './lib/log.ts';
+import type { ProcessLog } from './lib/log.ts';
 import { endGroup } from './lib/process-table.ts';
 import { Readiness } from './lib/readiness.ts';
 import type { Registration } from './lib/registry.ts';
@@ -40,7 +40,7 @@ export type StopCause = 'signal' | 'api' | 'reload' | 'cli-gone';
 export interface SidecarDeps {
   readonly options: DaprdOptions;
   readonly version: string;
-  readonly log: Log;
+  readonly log: ProcessLog;
   readonly reporter: Reporter;
   /** Ends the process at once. */
   readonly exit: (code: number) => void;
@@ -189,7 +189,7 @@ export class Sidecar {
     if (cause === 'cli-gone' && this.appGroup > 0) await endGroup(this.appGroup, APP_GRACE_MS);
     deadline.cancel();
     const late = deadline.signal.aborted;
-    if (late) log.error('Graceful shutdown timeout exceeded, forcing shutdown');
+    if (late) log.fatal('Graceful shutdown timeout exceeded, forcing shutdown');
     else log.info('Daprd shutdown gracefully');
     this.end(late ? 1 : 0);
   }

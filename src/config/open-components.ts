@@ -125,7 +125,7 @@ export class Components {
   async check(spec: ComponentSpec): Promise<void> {
     const { findBroker, environment } = this.context;
     if (OTHERS.has(spec.type.split('.')[0] as string)) return;
-    const factory = await findBroker(spec.type, environment.componentsSocketsFolder);
+    const factory = hasVersion(spec) && (await findBroker(spec.type, environment.componentsSocketsFolder));
     if (!factory) throw new Error(`component ${componentLabel(spec)}: there is no such type`);
     if (awaitedSecretStore(spec, this.stores) !== undefined) return;
     const { settings } = await this.resolve(spec);
@@ -183,6 +183,9 @@ const OTHERS: ReadonlySet<string> = new Set([
   'state',
 ]);
 
+/** Of every broker there is only the first version: v1, v0, or none written. */
+const hasVersion = ({ version }: ComponentSpec): boolean => /^v[01]$/i.test(version);
+
 const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],
   ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
@@ -196,10 +199,12 @@ async function openBroker(
   { findBroker, appId, environment, onComponent, log, signal }: OpenContext,
 ): Promise<Broker> {
   const { componentsSocketsFolder } = environment;
-  const factory = await findBroker(spec.type, componentsSocketsFolder);
+  const factory = hasVersion(spec) && (await findBroker(spec.type, componentsSocketsFolder));
   if (!factory) {
     onComponent?.(spec.name, spec.type, 'creation');
-    const searched = `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`;
+    const searched = hasVersion(spec)
+      ? `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`
+      : 'there is no version but v1';
     throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
   }
   const given = settings['consumerID']?.trim() ?? '';

@@ -9,3 +9,9 @@ export interface Log {
   /** The same log under another scope, for example `dapr.runtime`. */
   scoped(scope: string): Log;
 }
+
+/** The log of a process. */
+export interface ProcessLog extends Log {
+  /** Why it ends; written whatever the level. */
+  fatal(message: string): void;
+}

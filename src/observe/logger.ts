@@ -5,7 +5,7 @@
 
 import { openSync, write, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { Log, LogFields } from '../lib/log.ts';
+import type { Log, LogFields, ProcessLog } from '../lib/log.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'fatal';
 
@@ -25,11 +25,11 @@ const BUDGET = 10;
 const CLASS_LENGTH = 48;
 
 /** The log of one sidecar. Writing never throws: a log that cannot be written must not stop events. */
-export function createLogger(options: LoggerOptions): Log {
+export function createLogger(options: LoggerOptions): ProcessLog {
   return new Logger(new Sink(options), 'dapr.runtime');
 }
 
-class Logger implements Log {
+class Logger implements ProcessLog {
   private readonly sink: Sink;
   private readonly scope: string;
 
@@ -52,6 +52,10 @@ class Logger implements Log {
 
   error(message: string, fields?: LogFields): void {
     this.sink.log('error', this.scope, message, fields);
+  }
+
+  fatal(message: string): void {
+    this.sink.log('fatal', this.scope, message, undefined);
   }
 
   scoped(scope: string): Log {

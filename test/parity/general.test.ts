@@ -131,17 +131,24 @@ test('a bad Resiliency is told of and the sidecar starts', async (t) => {
   t.is(await sidecar.publish('a', 1), 204);
 });
 
-test('a component of a type that is none is fatal', async (t) => {
-  const document = { ...memory('myworkflow'), spec: { type: 'workflow.dapr', version: 'v1' } };
-  const sidecar = await startSidecar(t, { resources: { 'a.yaml': document }, ready: false });
-  t.is(await sidecar.exited, 1);
-  t.true(
-    await until(
-      () => sidecar.log().includes('process component myworkflow error: incorrect type workflow.dapr'),
-      'it is logged',
-    ),
-  );
-});
+for (const [what, spec, reason] of [
+  ['a type that is none', { type: 'workflow.dapr', version: 'v1' }, 'incorrect type workflow.dapr'],
+  [
+    'a version that is none',
+    { type: 'pubsub.in-memory', version: 'v2' },
+    "couldn't find message bus pubsub.in-memory/v2",
+  ],
+] as const) {
+  test(`a component of ${what} is fatal, which a log of nothing but that tells`, async (t) => {
+    const document = { ...memory('mine'), spec };
+    const args = ['--log-level=fatal'];
+    const sidecar = await startSidecar(t, { resources: { 'a.yaml': document }, args, ready: false });
+    t.is(await sidecar.exited, 1);
+    const [line = '', ...more] = sidecar.log().trim().split('\n');
+    t.true(line.includes(`level=fatal msg="Fatal error from runtime: process component mine error: ${reason}`), line);
+    t.deepEqual(more, []);
+  });
+}
 
 for (const namespace of [undefined, 'here']) {
   test(`each second component of a name is told before the exit, ${namespace ?? 'without a namespace'}`, async (t) => {
