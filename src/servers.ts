@@ -123,8 +123,8 @@ async function startGrpc(context: ServersContext, budget: MemoryBudget, limit: C
         (metrics || logCall) &&
         ((call) => {
           if (!call.isStream) metrics?.traffic.grpcServed(call);
-          const { method, ms: duration, code, userAgent } = call;
-          logCall?.('gRPC API Called', { method, useragent: userAgent(), duration, code });
+          const { method, ms, code, userAgent } = call;
+          logCall?.('gRPC API Called', { method, useragent: userAgent(), duration: Math.trunc(ms), code });
         }),
     });
   } catch (error) {
@@ -232,9 +232,9 @@ function apiLogOf({ options, configuration, log }: ServersContext): LogCall | un
 }
 
 function logRequest(request: ServedRequest, { apiLogging }: Configuration, logCall: LogCall): void {
-  const { method, path, route, status: code, ms: duration, userAgent: useragent, sent: size } = request;
+  const { method, path, route, status: code, ms, userAgent: useragent, sent: size } = request;
   const isHealth = route.kind === 'healthz' || route.kind === 'outbound';
   if (isHealth && apiLogging.omitHealthChecks) return;
   const called = apiLogging.obfuscateUrls ? apiName(route) : `${method} ${path}`;
-  logCall('HTTP API Called', { method: called, useragent, duration, code, size });
+  logCall('HTTP API Called', { method: called, useragent, duration: Math.trunc(ms), code, size });
 }

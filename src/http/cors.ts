@@ -14,7 +14,7 @@ export function allowOrigin(origins: readonly string[], request: IncomingMessage
     'vary',
     isPreflight ? 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers' : 'Origin',
   );
-  if (origin !== undefined && (origins.includes('*') || origins.includes(origin))) {
+  if (origin !== undefined && origins.some((allowed) => isMeant(allowed, origin))) {
     response.setHeader('access-control-allow-origin', origins.includes('*') ? '*' : origin);
     if (isPreflight && METHODS.includes(method)) {
       response.setHeader('access-control-allow-methods', method);
@@ -24,4 +24,13 @@ export function allowOrigin(origins: readonly string[], request: IncomingMessage
   }
   if (isPreflight) response.writeHead(200).end();
   return isPreflight;
+}
+
+/** In any case; a star stands for anything. */
+function isMeant(allowed: string, origin: string): boolean {
+  const [given, asked] = [allowed.toLowerCase(), origin.toLowerCase()];
+  const star = given.indexOf('*');
+  if (star < 0) return given === asked;
+  const [begin, end] = [given.slice(0, star), given.slice(star + 1)];
+  return asked.length >= begin.length + end.length && asked.startsWith(begin) && asked.endsWith(end);
 }

@@ -84,7 +84,7 @@ test('without allowed origins there is no word about them', async (t) => {
 
 test('an allowed origin may call, another may not, and a preflight needs no token', async (t) => {
   const daprd = await startDaprd(t, {
-    args: ['--allowed-origins', 'http://a.example,http://b.example'],
+    args: ['--allowed-origins', 'http://a.example,http://b.example,https://*.d.example'],
     env: { DAPR_API_TOKEN: 'secret' },
   });
   const ask = (origin: string, method = 'OPTIONS', more = {}): Promise<Response> =>
@@ -98,6 +98,14 @@ test('an allowed origin may call, another may not, and a preflight needs no toke
   t.is(allowed.headers.get('access-control-allow-methods'), 'POST');
   t.is(allowed.headers.get('access-control-allow-headers'), 'x');
   t.is((await ask('http://c.example')).headers.get('access-control-allow-origin'), null);
+  for (const [origin, isAllowed] of [
+    ['https://x.d.example', true],
+    ['HTTPS://X.D.example', true],
+    ['https://d.example', false],
+    ['https://x.d.example.evil', false],
+  ] as const) {
+    t.is((await ask(origin)).headers.get('access-control-allow-origin'), isAllowed ? origin : null, origin);
+  }
   t.is((await ask('http://a.example', 'POST')).status, 401);
   t.is((await ask('http://a.example', 'POST', { 'dapr-api-token': 'secret' })).status, 204);
 });

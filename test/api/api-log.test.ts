@@ -25,7 +25,7 @@ test('each call is logged with its method, status, duration and the size of the 
   await until(() => calls(daprd).length === 3, 'all are logged');
   const of = (what: string): string => calls(daprd).find((line) => line.includes(what)) ?? '';
   const [refused, published, health] = [of('/nobody/'), of('/pubsub/'), of('/healthz')];
-  t.regex(refused, /method="POST \/v1.0\/publish\/nobody\/secret-topic" .*code=404/);
+  t.regex(refused, /method="POST \/v1.0\/publish\/nobody\/secret-topic" .*duration=\d+ code=404/);
   t.regex(refused, new RegExp(`size=${Buffer.byteLength(body)}\\b`));
   t.regex(published, /code=204 .*size=0\b/);
   t.regex(health, /method="GET \/v1.0\/healthz"/);
