@@ -69,11 +69,15 @@ export class GrpcClient {
     this.options = options;
   }
 
-  /** Resolves with the response message's bytes. Rejects with GrpcCallError. */
-  call(path: string, message: Uint8Array, metadata: CallMetadata, signal: AbortSignal): Promise<Buffer> {
+  /**
+   * Resolves with the response message's bytes. Rejects with GrpcCallError. A call that the app has not looked at,
+   * because it was about to end its connection, goes out once more.
+   */
+  call(path: string, message: Uint8Array, metadata: CallMetadata, signal: AbortSignal, again = false): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(new GrpcCallError(CANCELLED, 'the call was given up'));
       const stream = this.begin([HTTP2_HEADER_PATH, path, ...HEADERS, ...TYPE, ...metadata]);
+      const { session } = this;
       const answer = new AnswerReader(stream, this.options.maxMessageBytes);
       const giveUp = (): void => stream.close(constants.NGHTTP2_CANCEL);
       signal.addEventListener('abort', giveUp, { once: true });
@@ -84,6 +88,10 @@ export class GrpcClient {
       };
       stream.once('close', () => {
         signal.removeEventListener('abort', giveUp);
+        if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !again) {
+          session?.close();
+          return resolve(this.call(path, message, metadata, signal, true));
+        }
         try {
           const result = answer.result(signal.aborted);
           tell(OK);

@@ -1,4 +1,4 @@
-import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { constants, createServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { GrpcChannel } from '../../../src/channels/grpc.ts';
@@ -104,4 +104,18 @@ test('an app that takes its time is not pinged: servers of gRPC end a connection
   const channel = await channelTo(t, slow, 100, (session) => session.on('ping', () => pings++));
   t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
   t.is(pings, 0);
+});
+
+test('what an app refuses unread is sent once more, on another connection: that was no attempt', async (t) => {
+  const sessions = new Set<unknown>();
+  let refusals = 1;
+  const channel = await channelTo(t, (stream) => {
+    sessions.add(stream.session);
+    if (refusals-- > 0) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    else bodyAndOk(0, 0, 0, 0, 0)(stream);
+  });
+  t.deepEqual(await channel.deliver(eventOf(), NEVER), { kind: 'success' });
+  t.is(sessions.size, 2);
+  refusals = 2;
+  t.like(await channel.deliver(eventOf(), NEVER), { kind: 'retry', code: 14 });
 });
