@@ -26,7 +26,7 @@ class DatabaseThread {
   private readonly port: MessagePort;
   private readonly path: string;
   private readonly database: DatabaseSync;
-  private readonly inode: number;
+  private readonly files: string;
   private readonly leases: Leases;
   private readonly turns: Turns;
   private readonly pruning: Pruning;
@@ -46,11 +46,11 @@ class DatabaseThread {
     this.port = port;
     this.path = options.path;
     this.database = openDatabase(options.path, options.busyTimeoutMs);
-    this.inode = statSync(options.path).ino;
     this.dataVersion = this.database.prepare('PRAGMA data_version');
     this.leases = new Leases(this.database, options.path, options.processingTimeoutMs);
     this.turns = new Turns(this.database, new Store(this.database), this.leases, options.busyTimeoutMs);
     this.pruning = new Pruning(this.database, options);
+    this.files = identityOf(options.path);
   }
 
   start(): void {
@@ -68,7 +68,9 @@ class DatabaseThread {
   }
 
   private serve(request: Request): void {
-    this.post(this.turns.run(request));
+    const reply = this.turns.run(request);
+    if (request.publications.length > 0) this.refuseOtherFiles();
+    this.post(reply);
     // Gives the payloads back at once: to collect them would wait until many have come.
     request.bytes.buffer.transfer(0);
     if (request.calls.some(({ kind }) => kind === 'close')) this.end();
@@ -132,23 +134,21 @@ class DatabaseThread {
   }
 
   private tick(): void {
-    const isTimeForChores = performance.now() - this.choresAt >= CHORES_MS;
-    if (isTimeForChores) this.refuseAnotherFile();
+    this.refuseOtherFiles();
     this.attempt(() => {
       const { data_version: version } = this.dataVersion.get() as { data_version: unknown };
       if (version !== this.seenVersion) this.look();
       this.seenVersion = version;
       this.buryTheDead();
       if (this.clock.wasSetBack) this.limitWaits();
-      if (isTimeForChores) this.doChores();
+      if (performance.now() - this.choresAt >= CHORES_MS) this.doChores();
     });
     this.planTick();
   }
 
-  /** Writing on into a file that was deleted would lose what siblings look for in its successor. */
-  private refuseAnotherFile(): void {
-    if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.inode) return;
-    throw new Error(`${this.path} was removed or replaced`);
+  /** Ends the thread: what is written into files that were removed is lost, and must not be acknowledged. */
+  private refuseOtherFiles(): void {
+    if (identityOf(this.path) !== this.files) throw new Error(`${this.path} was removed or replaced`);
   }
 
   private limitWaits(): void {
@@ -196,6 +196,12 @@ class DatabaseThread {
     this.database.close();
     this.port.close();
   }
+}
+
+/** Which files are the database, its log and the log's index: they stay the same as long as somebody has them open. */
+function identityOf(path: string): string {
+  const files = ['', '-wal', '-shm'].map((suffix) => statSync(path + suffix, { throwIfNoEntry: false }));
+  return files.map((file) => `${file?.dev}:${file?.ino}`).join();
 }
 
 new DatabaseThread(parentPort as MessagePort, workerData as DatabaseOptions).start();
