@@ -88,6 +88,34 @@ among('no acknowledged message is lost when publishers and consumers are killed'
   t.true(acknowledged.length >= rounds * 200);
 });
 
+among(
+  'processes that were frozen together keep what they have in hand',
+  async (t, place) => {
+    const processes = await Promise.all(texts('p', 4).map(() => place.start('team')));
+    for (const [index, one] of processes.entries()) await one.subscribe(`frozen-${index}`, { hold: true });
+    const publisher = processes[0] as BrokerProcess;
+    for (const index of processes.keys()) {
+      publisher.tell({ order: 'publish', topic: `frozen-${index}`, prefix: 'm', count: 3, inFlight: 3 });
+    }
+    await Promise.all(processes.map((one) => one.until('delivered', 3)));
+    for (let night = 0; night < 2; night++) {
+      const awake = performance.now() + 2500;
+      await until(() => performance.now() > awake, 'all had met, and beaten');
+      for (const one of processes) one.signal('SIGSTOP');
+      const morning = performance.now() + 3500;
+      await until(() => performance.now() > morning, 'the processing timeout was over');
+      for (const one of processes) one.signal('SIGCONT');
+    }
+    const end = performance.now() + 5000;
+    await until(() => performance.now() > end, 'whoever lost something had heard of it');
+    t.deepEqual(
+      processes.map((one) => [one.count('delivered'), one.count('aborted')]),
+      processes.map(() => [3, 0]),
+    );
+  },
+  { processingTimeout: '3s' },
+);
+
 among('an idle process is woken by what others publish', async (t, place) => {
   const [first, second, consumer] = await Promise.all([place.start('p1'), place.start('p2'), place.open('team')]);
   const arrived = new Map<string, number>();

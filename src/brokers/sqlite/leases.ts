@@ -9,12 +9,13 @@ import { existsSync, rmSync, utimesSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { isBusy } from './patience.ts';
+import { beatPauseMs } from './settings.ts';
 
 /** What this owner saw of another one. */
 interface Acquaintance {
   readonly lock: DatabaseSync;
   beat: number;
-  /** On the clock of `performance.now()`: a jump of the wall clock or a sleep of the machine is no silence. */
+  /** How much of its life this owner had seen then. */
   heardAt: number;
 }
 
@@ -26,15 +27,22 @@ export class Leases {
   private readonly processingTimeoutMs: number;
   private lock: DatabaseSync | undefined;
   private readonly others = new Map<number, Acquaintance>();
+  /**
+   * The time that counts as silence of others: what passed between beats of this owner, for each no more than their
+   * pause. Who was frozen, or could not write because the disk was full, would else bury all who were so with him.
+   */
+  private livedMs = 0;
+  private lastBeat = 0;
+  private lastBeatAt = performance.now();
   private readonly selectOwn: StatementSync;
-  private readonly selectOthers: StatementSync;
+  private readonly selectAll: StatementSync;
 
   constructor(database: DatabaseSync, path: string, processingTimeoutMs: number) {
     this.database = database;
     this.path = path;
     this.processingTimeoutMs = processingTimeoutMs;
     this.selectOwn = database.prepare('SELECT 1 FROM owner WHERE id = ?');
-    this.selectOthers = database.prepare('SELECT id, beat FROM owner WHERE id <> ?');
+    this.selectAll = database.prepare('SELECT id, beat FROM owner', { returnArrays: true });
   }
 
   /** The file that is touched to wake this owner. */
@@ -71,30 +79,40 @@ export class Leases {
 
   /** Looks at every other owner. Gives those that ended, and those that have not beaten for the processing timeout. */
   gone(): number[] {
-    const rows = this.selectOthers.all(this.owner);
-    const present = new Set(rows.map(({ id }) => id as number));
-    for (const id of this.others.keys()) if (!present.has(id)) this.forget(id);
-    return rows.filter(({ id, beat }) => this.isGone(id as number, beat as number)).map(({ id }) => id as number);
+    const beats = new Map(this.selectAll.all() as unknown as [id: number, beat: number][]);
+    this.live(beats.get(this.owner) ?? 0);
+    beats.delete(this.owner);
+    for (const id of this.others.keys()) if (!beats.has(id)) this.forget(id);
+    return [...beats].filter(([id, beat]) => this.isGone(id, beat)).map(([id]) => id);
+  }
+
+  private live(beat: number): void {
+    const now = performance.now();
+    if (beat !== this.lastBeat) {
+      const most = Math.max(1, beat - this.lastBeat) * beatPauseMs(this.processingTimeoutMs);
+      this.livedMs += Math.min(now - this.lastBeatAt, most);
+      this.lastBeatAt = now;
+    }
+    this.lastBeat = beat;
   }
 
   private isGone(id: number, beat: number): boolean {
-    const now = performance.now();
-    const other = this.others.get(id) ?? this.meet(id, beat, now);
+    const other = this.others.get(id) ?? this.meet(id, beat);
     if (!other) return true;
     if (beat !== other.beat) {
       other.beat = beat;
-      other.heardAt = now;
+      other.heardAt = this.livedMs;
     }
-    const silent = this.processingTimeoutMs > 0 && now - other.heardAt >= this.processingTimeoutMs;
+    const silent = this.processingTimeoutMs > 0 && this.livedMs - other.heardAt > this.processingTimeoutMs;
     return silent || !isLocked(other.lock);
   }
 
   /** Opens the other's file; undefined when there is none. */
-  private meet(id: number, beat: number, now: number): Acquaintance | undefined {
+  private meet(id: number, beat: number): Acquaintance | undefined {
     const file = pathToFileURL(this.fileOf(id));
     file.search = 'mode=rw';
     try {
-      const other = { lock: new DatabaseSync(file, { timeout: 0 }), beat, heardAt: now };
+      const other = { lock: new DatabaseSync(file, { timeout: 0 }), beat, heardAt: this.livedMs };
       this.others.set(id, other);
       return other;
     } catch (error) {

@@ -13,7 +13,7 @@ import type { GroupStats, OutboundMessage } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
 import { pack, type Call, type CallResult, type Delivery, type Publication } from './protocol.ts';
 import type { Reply, Request, Settlement } from './protocol.ts';
-import type { DatabaseOptions } from './settings.ts';
+import { beatPauseMs, type DatabaseOptions } from './settings.ts';
 import { workerEntry } from './worker-entry.ts';
 
 /** How long a request waits for company under load. Alone it goes at once. */
@@ -115,7 +115,7 @@ export class Link {
     await unlessAborted(signal, giveUp, started);
     if (this.options.processingTimeoutMs > 0) {
       const beat = (): void => void this.call({ kind: 'beat' }).catch(() => undefined);
-      this.beating = setInterval(beat, Math.min(this.options.processingTimeoutMs / 3, MAX_TIMER_MS)).unref();
+      this.beating = setInterval(beat, Math.min(beatPauseMs(this.options.processingTimeoutMs), MAX_TIMER_MS)).unref();
     }
   }
 

@@ -49,6 +49,9 @@ export interface DatabaseOptions {
   readonly busyTimeoutMs: number;
 }
 
+/** Between two signs of life of a sidecar. */
+export const beatPauseMs = (processingTimeoutMs: number): number => processingTimeoutMs / 3;
+
 export interface SqliteOptions {
   readonly database: DatabaseOptions;
   readonly concurrency: number;

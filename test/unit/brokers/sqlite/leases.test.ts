@@ -35,11 +35,41 @@ test('an owner that does not beat for the processing timeout is gone although it
   t.deepEqual(first.gone(), []);
   const end = performance.now() + 300;
   await until(() => {
+    first.beat();
     second.beat();
     t.deepEqual(first.gone(), []);
     return performance.now() > end;
   }, 'it had beaten for a while');
-  await until(() => first.gone().includes(second.owner), 'its silence was noticed');
+  await until(() => {
+    first.beat();
+    return first.gone().includes(second.owner);
+  }, 'its silence was noticed');
+  first.close();
+  second.close();
+});
+
+test('who could not beat itself, or was away between two beats, buries nobody', async (t) => {
+  const { join } = place(t);
+  const [first, second] = [join(100), join(100)];
+  const silence = async (): Promise<unknown> => {
+    const end = performance.now() + 250;
+    return until(() => performance.now() > end, 'the processing timeout was over');
+  };
+  t.deepEqual(first.gone(), []);
+  await silence();
+  t.deepEqual(first.gone(), [], 'it did not beat');
+  first.beat();
+  t.deepEqual(first.gone(), [], 'it was away');
+  second.beat();
+  t.deepEqual(first.gone(), []);
+  for (let count = 0; count < 3; count++) {
+    await silence();
+    first.beat();
+    t.deepEqual(first.gone(), [], `a beat counts for a third of the timeout, however late: ${count}`);
+  }
+  await silence();
+  first.beat();
+  t.deepEqual(first.gone(), [second.owner]);
   first.close();
   second.close();
 });
