@@ -11,15 +11,13 @@ import type { Log } from '../../lib/log.ts';
 import { sleep } from '../../lib/sleep.ts';
 import type { GroupStats, OutboundMessage } from '../../core/broker.ts';
 import { messageOf } from '../../core/errors.ts';
-import { pack, type Call, type CallResult, type Delivery, type Publication } from './protocol.ts';
-import type { Reply, Request, Settlement } from './protocol.ts';
+import { Batch } from './batch.ts';
+import type { Call, CallResult, Delivery, Reply, Settlement } from './protocol.ts';
 import { beatPauseMs, type DatabaseOptions } from './settings.ts';
 import { workerEntry } from './worker-entry.ts';
 
 /** How long a request waits for company under load. Alone it goes at once. */
 const GATHER_MS = 1;
-/** Payloads that wait for their transaction. More is refused, so that a stuck disk does not fill the memory. */
-const MAX_WAITING_BYTES = 64 * 2 ** 20;
 const NEVER = new AbortController().signal;
 const RESTART: Backoff = { initialMs: 50, factor: 2, maxMs: 5_000, jitter: 0.2 };
 
@@ -31,34 +29,6 @@ export interface LinkListener {
   onLeaseLost(): void;
   /** The thread was started again and knows no subscription. Rejects when it cannot be told. */
   onRestart(): Promise<void>;
-}
-
-/** What goes in one request, and who waits for it. */
-class Batch {
-  readonly publications: Publication[] = [];
-  readonly payloads: Uint8Array[] = [];
-  readonly settlements: Settlement[] = [];
-  readonly calls: Call[] = [];
-  readonly callers: PromiseWithResolvers<CallResult>[] = [];
-  readonly stored = Promise.withResolvers<string | undefined>();
-  publishes = 0;
-  bytes = 0;
-
-  get size(): number {
-    return this.publications.length + this.settlements.length + this.calls.length;
-  }
-
-  finish(refusal: string | undefined, results: readonly CallResult[]): void {
-    this.stored.resolve(refusal);
-    results.forEach((result, index) => this.callers[index]?.resolve(result));
-  }
-
-  fail(error: string): void {
-    this.finish(
-      error,
-      this.callers.map(() => ({ error })),
-    );
-  }
 }
 
 export class Link {
@@ -122,14 +92,7 @@ export class Link {
   /** Resolves when the messages are on the disk, or with why they are not. */
   async publish(topic: string, messages: readonly OutboundMessage[]): Promise<string | undefined> {
     const batch = this.waiting;
-    const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
-    if (batch.bytes > 0 && batch.bytes + bytes > MAX_WAITING_BYTES) return 'too many messages wait to be stored';
-    for (const { data, contentType, metadata } of messages) {
-      batch.publications.push([topic, contentType, JSON.stringify(metadata), data.length]);
-      batch.payloads.push(data);
-    }
-    batch.bytes += bytes;
-    batch.publishes++;
+    if (!batch.add(topic, messages)) return 'too many messages wait to be stored';
     this.schedule();
     return batch.stored.promise;
   }
@@ -188,9 +151,7 @@ export class Link {
     if (!this.worker) return;
     const batch = (this.sent = this.waiting);
     this.waiting = new Batch();
-    const { publications, settlements, calls } = batch;
-    const request: Request = { publications, settlements, calls, bytes: pack(batch.payloads) };
-    batch.payloads.length = 0;
+    const request = batch.takeRequest();
     this.worker.postMessage(request, [request.bytes.buffer]);
     if (batch.publishes > 0) this.lastPublishes = batch.publishes;
   }

@@ -109,7 +109,7 @@ test('a subscription can be closed while the database is locked, and keeps nothi
 test('what waits for a database that hangs is bounded', async (t) => {
   const { broker, path } = await open(t);
   const release = lock(t, path);
-  const data = Buffer.alloc(8 * 2 ** 20);
+  const data = Buffer.alloc(8 * 2 ** 20 - 1024);
   await Promise.race([broker.publish('t', [message(data)]), new Promise((resolve) => setTimeout(resolve, 50))]);
   const publishes = Array.from({ length: 12 }, () => broker.publish('t', [message(data)]));
   const [failure] = await Promise.race(publishes);
@@ -117,6 +117,17 @@ test('what waits for a database that hangs is bounded', async (t) => {
   release();
   const results = await Promise.all(publishes);
   t.is(results.filter((failures) => failures.length === 0).length, 8);
+});
+
+test('messages without payload that wait for a database that hangs are bounded too', async (t) => {
+  const { broker, path } = await open(t);
+  const release = lock(t, path);
+  const list = Array.from({ length: 10_000 }, () => message(''));
+  const publishes = Array.from({ length: 20 }, () => broker.publish('t', list));
+  const [failure] = await Promise.race(publishes);
+  t.is(failure?.error.message, 'too many messages wait to be stored');
+  release();
+  await Promise.all(publishes);
 });
 
 test.serial('when the database thread dies, handlers are told, and everything goes on with another', async (t) => {
