@@ -66,6 +66,8 @@ export class Sidecar {
   private readonly custom = new CustomMetadata();
   private configuration: Configuration = DEFAULT_CONFIGURATION;
   private resources: Resources | undefined;
+  /** Until a file names a component: events must go nowhere else while that file is away. */
+  private assumes = true;
   private components: Components | undefined;
   private subscriptions: Subscriptions | undefined;
   private streams: Streams | undefined;
@@ -241,9 +243,8 @@ export class Sidecar {
     log.info('Loading components…');
     const resources = await this.load();
     await this.usePolicies(resources);
-    const specs = resources.namesComponents ? resources.components : [ASSUMED_COMPONENT];
-    if (!resources.namesComponents) log.info(tellOfAssumed(resourcesPaths, environment.home));
-    const components = await openComponents(specs, {
+    if (this.assumes) log.info(tellOfAssumed(resourcesPaths, environment.home));
+    const components = await openComponents(resources.components, {
       ...{ findBroker, appId, environment, log },
       denied: this.configuration.deniedComponents,
       onComponent: this.metrics.onComponent,
@@ -262,10 +263,12 @@ export class Sidecar {
     return { components, resources };
   }
 
-  private load(): Promise<Resources> {
+  private async load(): Promise<Resources> {
     const { options, log } = this.deps;
     const { appId, environment, resourcesPaths } = options;
-    return loadResources(resourcesPaths, { appId, namespace: environment.namespace, log });
+    const loaded = await loadResources(resourcesPaths, { appId, namespace: environment.namespace, log });
+    this.assumes &&= !loaded.namesComponents;
+    return this.assumes ? { ...loaded, components: [ASSUMED_COMPONENT] } : loaded;
   }
 
   /** Takes over what is neither component nor subscription. Policies only when they changed: their breakers start closed. */
@@ -284,7 +287,7 @@ export class Sidecar {
   private watchResources(resources: Resources, running: Reloaded): void {
     const { options, log } = this.deps;
     const { resourcesPaths: directories, hotReloadIntervalMs: intervalMs } = options;
-    if (directories.length === 0 || this.configuration.features.get('HotReload') === false) return;
+    if ((directories.length === 0 && !this.assumes) || this.configuration.features.get('HotReload') === false) return;
     const context = {
       ...running,
       load: () => this.load(),

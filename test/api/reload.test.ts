@@ -1,8 +1,8 @@
-import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { componentFile, MEMORY, publish, startDaprd, type Daprd } from '../_support/daprd.ts';
+import { componentFile, MEMORY, publish, startDaprd, temporaryDirectory, type Daprd } from '../_support/daprd.ts';
 import { startHttpApp, type HttpApp, type Received } from '../_support/http-app.ts';
 import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
@@ -293,6 +293,36 @@ test('a component that could not be opened when it was edited is tried again', a
   await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there');
   await until(() => app.received.length === 1, 'an event arrives');
   t.is(daprd.log().split('Component updated').length, 2);
+});
+
+test('the component that is assumed is tried again, and makes room for one that is written down', async (t) => {
+  const app = await startHttpApp({});
+  t.teardown(() => app.close());
+  const directory = await temporaryDirectory(t);
+  const database = join(directory, '.dapr', 'pubsub.db');
+  await mkdir(database, { recursive: true });
+  const daprd = await startDaprd(t, {
+    directory,
+    appPort: app.port,
+    resources: { 's.yaml': subscription('s', 'p') },
+    args: ['--hot-reload-reconcile-interval', '1s'],
+  });
+  t.is((await publish(daprd, 'p', '1')).status, 404);
+  await rmdir(database);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 204, 'it is there');
+  await until(() => app.received.length > 0, 'an event arrives');
+
+  const file = join(directory, 'resources-app', 'a.yaml');
+  await writeFile(file, MEMORY);
+  await until(() => daprd.log().includes('Component updated: pubsub (pubsub.in-memory/v1)'), 'the other one is there');
+  t.true(daprd.log().includes('Closing existing Component to reload: pubsub (pubsub.sqlite/v1)'));
+  await until(async () => {
+    const before = app.received.length;
+    await publish(daprd, 'p', '1');
+    return app.received.length > before;
+  }, 'events arrive through it');
+  await rm(file);
+  await until(async () => (await publish(daprd, 'p', '1')).status === 404, 'none is assumed in its place');
 });
 
 test('a component that waits for its secret store is opened when that is there', async (t) => {
