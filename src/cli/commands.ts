@@ -66,6 +66,14 @@ const COMMANDS: readonly Command[] = [
     load: async () => (await import('./list.ts')).list,
   },
   {
+    name: 'groups',
+    summary: 'Show the consumer groups of the embedded broker and how far they are, or remove one.',
+    usage: 'groups [--remove <group>] [flags]',
+    examples: ['dapr groups', 'dapr groups -o json', 'dapr groups --remove old-app --yes'],
+    operands: 0,
+    load: async () => (await import('./groups.ts')).groups,
+  },
+  {
     name: 'stop',
     summary: 'Stop apps and their sidecars: deliveries in hand are finished first.',
     usage: 'stop <app-id>... | --all',

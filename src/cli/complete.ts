@@ -44,6 +44,7 @@ const appIds = (home: string): string[] => [...new Set(instances(home).map(({ ap
 async function valuesOf(flag: Flag, home: string): Promise<string[]> {
   if (flag.choices) return [...flag.choices];
   if (flag.name === 'app-id' || flag.name === 'publish-app-id' || flag.name === 'sidecar') return appIds(home);
+  if (flag.name === 'remove') return (await import('./groups.ts')).groupNames();
   if (flag.name !== 'pubsub' && flag.name !== 'topic') return [];
   const { addressOf, loadedBy } = await import('./sidecar-api.ts');
   const ask = (instance: Instance) => loadedBy(addressOf(instance), apiToken(), 100).catch(() => undefined);

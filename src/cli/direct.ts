@@ -65,8 +65,9 @@ export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers>
   }
 }
 
-async function componentsOf(
-  { environment, directories, appId }: DirectPublish,
+/** Those of the resource files, or the one that is assumed. */
+export async function componentsOf(
+  { environment, directories, appId }: Pick<DirectPublish, 'environment' | 'directories' | 'appId'>,
   log: Log,
 ): Promise<readonly ComponentSpec[]> {
   const standard = join(environment.home, 'components');
@@ -75,7 +76,8 @@ async function componentsOf(
   return components.length === 0 && searched.length === 0 ? [ASSUMED_COMPONENT] : components;
 }
 
-function chosen(specs: readonly ComponentSpec[], name: string): ComponentSpec {
+/** The one of that name, or the only one. Throws a Failure where there is none, or one that is in no file. */
+export function chosen(specs: readonly ComponentSpec[], name: string): ComponentSpec {
   const [spec, other] = name === '' ? specs : specs.filter((one) => one.name === name);
   if (spec === undefined) {
     throw new Failure(name === '' ? 'there is no pub/sub component' : `there is no pub/sub component "${name}"`, {
@@ -136,7 +138,7 @@ async function publishAll(
   }
 }
 
-function warningsOnly(): Log {
+export function warningsOnly(): Log {
   const log: Log = { debug() {}, info() {}, warn: say, error: say, scoped: () => log };
   return log;
 }

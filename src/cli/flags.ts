@@ -8,7 +8,17 @@ import { FLAGS as SIDECAR_FLAGS, IGNORED_FLAGS } from '../config/flag-table.ts';
 import type { Setting } from '../lib/settings.ts';
 
 export type CommandName =
-  'init' | 'run' | 'publish' | 'list' | 'stop' | 'uninstall' | 'version' | 'completion' | 'help' | '__complete';
+  | 'init'
+  | 'run'
+  | 'publish'
+  | 'list'
+  | 'groups'
+  | 'stop'
+  | 'uninstall'
+  | 'version'
+  | 'completion'
+  | 'help'
+  | '__complete';
 
 /** A `count` is a whole number from 1 up; a `list` may be given several times. */
 export type FlagKind = 'boolean' | 'text' | 'count' | 'list';
@@ -84,7 +94,7 @@ const OF_RUN: Readonly<Record<string, Partial<Flag>>> = {
   'unix-domain-socket': { short: 'u', commands: ['run', 'publish'] },
   'resources-path': {
     old: ['components-path', 'd'],
-    commands: ['run', 'publish'],
+    commands: ['run', 'publish', 'groups'],
     description: 'Directory with components and subscriptions. Repeatable (~/.dapr/components).',
   },
   config: { short: 'c', description: 'File with a Configuration. Repeatable (~/.dapr/config.yaml).' },
@@ -146,7 +156,7 @@ const PUBLISH: readonly Flag[] = [
   }),
   text('sidecar', 'Through this one: an app id, a URL or a socket.', { ...publish, value: 'which' }),
   text('pubsub', 'Name of the pub/sub component; may be left out when there is only one.', {
-    ...publish,
+    commands: ['publish', 'groups'],
     short: 'p',
     value: 'name',
   }),
@@ -196,9 +206,13 @@ const OTHERS: readonly Flag[] = [
     commands: ['stop', 'uninstall', 'help'],
   }),
   text('timeout', 'How long to wait (15s).', { commands: ['stop', 'publish'], value: 'duration' }),
-  boolean('yes', 'Do not ask.', { commands: ['uninstall'], short: 'y' }),
+  text('remove', 'Nothing is kept for this group any more; what it has not handled is gone for it.', {
+    commands: ['groups'],
+    value: 'group',
+  }),
+  boolean('yes', 'Do not ask.', { commands: ['uninstall', 'groups'], short: 'y' }),
   text('output', 'Form of the answer.', {
-    commands: ['list', 'publish', 'version', 'run'],
+    commands: ['list', 'publish', 'groups', 'version', 'run'],
     short: 'o',
     choices: ['table', 'json', 'yaml'],
   }),

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
 import { instances } from '../lib/registry.ts';
 import type { Call } from './commands.ts';
+import { confirmed } from './confirm.ts';
 import { Exit, Failure } from './failure.ts';
 import { stopRedis } from './local-redis.ts';
 
@@ -20,7 +20,7 @@ export async function uninstall({ options, home }: Call): Promise<number> {
     return Exit.done;
   }
   const all = options.on('all') ?? false;
-  if (all && !(options.on('yes') ?? false) && !(await confirmed(home))) {
+  if (all && !(options.on('yes') ?? false) && !(await confirmed(`Delete ${home} and every event kept in it?`))) {
     process.stdout.write('nothing was done\n');
     return Exit.done;
   }
@@ -31,13 +31,4 @@ export async function uninstall({ options, home }: Call): Promise<number> {
     process.stdout.write(`deleted ${home}\n`);
   }
   return Exit.done;
-}
-
-/** Asks where there is somebody to ask; a script that says --all means it. */
-async function confirmed(home: string): Promise<boolean> {
-  if (!process.stdin.isTTY) return true;
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`Delete ${home} and every event kept in it? [y/N] `);
-  terminal.close();
-  return /^y(es)?$/i.test(answer.trim());
 }

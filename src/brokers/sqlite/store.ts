@@ -21,6 +21,11 @@ export interface Room {
   readonly bytes: number;
 }
 
+/** Somebody removed the group of a member that runs: whoever subscribed has to do so anew. */
+export class GroupRemoved extends Error {
+  override readonly message = 'a consumer group was removed';
+}
+
 type Row = [id: number, contentType: string, metadata: string, data: Uint8Array, attempt: number];
 
 const MESSAGE = 'm.id, m.content_type, m.metadata, m.data';
@@ -119,7 +124,8 @@ export class Store {
   }
 
   private claimFresh(group: number, topic: string, owner: number, room: Room): Claimed[] {
-    const [cursor] = this.selectCursor.get(group) as unknown as [number];
+    const [cursor] = (this.selectCursor.get(group) as [number] | undefined) ?? [];
+    if (cursor === undefined) throw new GroupRemoved();
     const claimed = take(this.selectFresh.iterate(topic, cursor, room.messages), room);
     for (const { id } of claimed) this.leaseFresh.run(group, id, owner);
     const last = claimed.at(-1);

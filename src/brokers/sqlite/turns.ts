@@ -11,7 +11,7 @@ import { claimableAt, createMember, isClaimable, type Member } from './member.ts
 import { patiently } from './patience.ts';
 import { pack, SETTLED, type Call, type CallResult, type Delivery } from './protocol.ts';
 import type { Reply, Request, Settlement } from './protocol.ts';
-import type { Claimed, Store } from './store.ts';
+import { GroupRemoved, type Claimed, type Store } from './store.ts';
 
 /** What a transaction brought; none of it is true before the commit. */
 interface Harvest {
@@ -57,7 +57,7 @@ export class Turns {
     this.selectAsleep = database.prepare('SELECT group_id FROM waiter WHERE owner_id = ?');
   }
 
-  /** Never throws: what failed is in the reply, and the rest of the request is done all the same. */
+  /** Throws only GroupRemoved: what else failed is in the reply, and the rest of the request is done all the same. */
   run(request: Request = EMPTY): Reply {
     for (const settlement of request.settlements) this.takeBack(settlement);
     const { publications } = request;
@@ -82,6 +82,7 @@ export class Turns {
     try {
       return { harvest: this.transact(request.publications.length > 0, (now) => this.work(request, now)), error: '' };
     } catch (error) {
+      if (error instanceof GroupRemoved) throw error;
       return { error: messageOf(error) };
     }
   }

@@ -234,6 +234,21 @@ test('pruning that has much to do takes no more of the time the longer it lasts'
   t.true(rate <= 105, `${rate} steps a second`);
 });
 
+test('a group that is removed under its subscription is there again, and delivery goes on', async (t) => {
+  const { broker, path } = await open(t);
+  const seen: string[] = [];
+  await broker.subscribe('t', { metadata: {} }, async ({ data }) => {
+    seen.push(data.toString());
+    return { kind: 'success' };
+  });
+  const database = new DatabaseSync(path);
+  database.exec('DELETE FROM waiter; DELETE FROM consumer_group');
+  database.close();
+  await until(async () => (await broker.publish('t', [message('x')])).length === 0, 'a publish succeeds');
+  await until(() => seen.includes('x'), 'it arrived');
+  t.pass();
+});
+
 test.serial('who subscribes while the database thread is started again gets every message', async (t) => {
   const workers = watchWorkers(t);
   const { broker } = await open(t);
