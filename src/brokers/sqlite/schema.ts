@@ -1,6 +1,6 @@
 /** The database file: opened, made when it is new, refused when it is not ours to use. */
 
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { threadId } from 'node:worker_threads';
@@ -69,6 +69,8 @@ export function openDatabase(path: string, busyTimeoutMs: number): DatabaseSync 
   let database: DatabaseSync | undefined;
   try {
     createPrivately(path);
+    // SQLite would make companions with the mode of the file, in the way of who may write it again.
+    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
     const opened = (database = new DatabaseSync(path));
     patiently(busyTimeoutMs, () => prepareFile(opened));
     opened.exec(`PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${64 * 2 ** 20}`);

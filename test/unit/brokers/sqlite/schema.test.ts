@@ -1,4 +1,5 @@
-import { statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'ava';
@@ -73,6 +74,21 @@ test('a file of another program is refused and left alone', (t) => {
   const text = join(temporary(t), 'notes.txt');
   writeFileSync(text, 'shopping list '.repeat(1000));
   t.throws(() => openDatabase(text, 1000), { message: /notes\.txt: file is not a database/ });
+});
+
+test('a file that may not be written is named, and no companions are made that could not be written later', (t) => {
+  const place = temporary(t);
+  const path = join(place, 'p.db');
+  openDatabase(path, 1000).close();
+  chmodSync(place, 0o777);
+  chmodSync(path, 0o444);
+  const schema = new URL('../../../../src/brokers/sqlite/schema.ts', import.meta.url);
+  const code = `import { openDatabase } from '${schema.href}'; openDatabase('${path}', 1000);`;
+  // The superuser may write everything.
+  const nobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { ...nobody, encoding: 'utf8' });
+  t.regex(stderr, /cannot use database .*p\.db: EACCES: permission denied/);
+  t.deepEqual(readdirSync(place), ['p.db']);
 });
 
 test('a lock that is not let go ends the waiting with a sentence', (t) => {
