@@ -50,10 +50,11 @@ export class MessageReader {
     let bytes = this.pieces.length === 1 ? piece : Buffer.concat(this.pieces, this.size);
     for (this.wanted = wantedOf(bytes, this.maxBytes); bytes.length >= this.wanted;) {
       const message = bytes.subarray(PREFIX_BYTES, this.wanted);
-      const compressed = bytes[0] === 1;
+      const flag = bytes[0] as number;
+      if (flag > 1) throw new Error(`a message begins with ${flag}, which is no flag of gRPC`);
       bytes = bytes.subarray(this.wanted);
       this.wanted = wantedOf(bytes, this.maxBytes);
-      this.onMessage(message, compressed);
+      this.onMessage(message, flag === 1);
     }
     this.pieces = bytes.length > 0 ? [bytes] : [];
     this.size = bytes.length;

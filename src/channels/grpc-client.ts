@@ -10,12 +10,14 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type ClientSessionRequestOptions,
+  type Http2Session,
   type IncomingHttpHeaders,
 } from 'node:http2';
+import { GrpcCode } from '../core/errors.ts';
 import type { Traffic } from '../core/traffic.ts';
 import { PROBE_AFTER_MS } from './app-client.ts';
 import { framed, letGo, PREFIX_BYTES } from './framing.ts';
-import { unescaped } from './grpc-headers.ts';
+import { isGrpc, unescaped } from './grpc-headers.ts';
 
 /** A call that did not end with OK. `code` is gRPC's; `httpStatus` is set where the answer was no gRPC at all. */
 export class GrpcCallError extends Error {
@@ -35,13 +37,36 @@ export type CallMetadata = readonly string[];
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_STATUS, HTTP2_HEADER_TE } = constants;
 const HEADERS = [HTTP2_HEADER_METHOD, 'POST', HTTP2_HEADER_TE, 'trailers'];
 const TYPE = ['content-type', 'application/grpc'];
-const OK = 0;
-const CANCELLED = 1;
-const UNKNOWN = 2;
-const UNIMPLEMENTED = 12;
-const RESOURCE_EXHAUSTED = 8;
-const INTERNAL = 13;
-const UNAVAILABLE = 14;
+const {
+  OK,
+  CANCELLED,
+  UNKNOWN,
+  PERMISSION_DENIED,
+  RESOURCE_EXHAUSTED,
+  UNIMPLEMENTED,
+  INTERNAL,
+  UNAVAILABLE,
+  UNAUTHENTICATED,
+} = GrpcCode;
+/** What gRPC takes an answer for that is none of its own, by its HTTP status. */
+const CODE_OF_HTTP = new Map<number, number>([
+  [400, INTERNAL],
+  [401, UNAUTHENTICATED],
+  [403, PERMISSION_DENIED],
+  [404, UNIMPLEMENTED],
+  [429, UNAVAILABLE],
+  [502, UNAVAILABLE],
+  [503, UNAVAILABLE],
+  [504, UNAVAILABLE],
+]);
+/** And a reset; all others are INTERNAL. */
+const CODE_OF_RESET = new Map<number, number>([
+  [constants.NGHTTP2_REFUSED_STREAM, UNAVAILABLE],
+  [constants.NGHTTP2_CANCEL, CANCELLED],
+  [constants.NGHTTP2_ENHANCE_YOUR_CALM, RESOURCE_EXHAUSTED],
+  [constants.NGHTTP2_INADEQUATE_SECURITY, PERMISSION_DENIED],
+]);
+const MAX_CODE = 16;
 const SWEEP_MS = 10_000;
 const DIAL_TIMEOUT_MS = 20_000;
 /** What somebody's metadata names twice must not cost the call, so such names go out twice. */
@@ -159,38 +184,59 @@ export class GrpcClient {
 
 /** Hears how a call ends. */
 export class CallEnd {
-  /** The headers that its status came with; undefined before. */
-  headers: IncomingHttpHeaders | undefined;
+  /** The headers that its status came with, names and values in turn; undefined before. */
+  headers: readonly string[] | undefined;
+  /** The content type of an answer of gRPC; undefined where there is no such answer. */
+  type: string | undefined;
   error: GrpcCallError | undefined;
-  private status = 0;
+  private readonly stream: ClientHttp2Stream;
+  /** The stream forgets it when it closes. */
+  private readonly session: Http2Session | undefined;
+  private httpStatus = 0;
+  private status: string | undefined;
+  private message = '';
 
   constructor(stream: ClientHttp2Stream) {
-    const read = (headers: IncomingHttpHeaders): void => {
-      if (headers['grpc-status'] !== undefined) this.headers = headers;
+    this.stream = stream;
+    this.session = stream.session;
+    const read = (headers: IncomingHttpHeaders, raw: readonly string[]): void => {
+      if (headers['grpc-status'] === undefined) return;
+      this.headers = raw;
+      this.status = String(headers['grpc-status']);
+      this.message = String(headers['grpc-message'] ?? '');
     };
-    stream.once('response', (headers) => {
-      this.status = Number(headers[HTTP2_HEADER_STATUS]);
-      read(headers);
+    stream.once('response', (headers, _flags, raw: readonly string[]) => {
+      this.httpStatus = Number(headers[HTTP2_HEADER_STATUS]);
+      if (this.httpStatus === 200 && isGrpc(headers['content-type'])) this.type = headers['content-type'];
+      read(headers, raw);
     });
-    stream.once('trailers', read);
-    stream.on('error', (error) => (this.error ??= new GrpcCallError(UNAVAILABLE, error.message)));
+    stream.once('trailers', (headers, _flags, raw) => read(headers, raw));
+    stream.on('error', ({ message }) => (this.error ??= this.reset(message)));
   }
 
   /** Why it did not end well. */
   failure(): GrpcCallError | undefined {
-    const { status, headers } = this;
-    if (headers && headers['grpc-status'] !== '0') {
-      const code = Number(headers['grpc-status']);
-      return new GrpcCallError(
-        Number.isInteger(code) ? code : UNKNOWN,
-        unescaped(String(headers['grpc-message'] ?? '')),
-      );
+    const { httpStatus, status } = this;
+    if (status !== undefined && status !== '0') {
+      const code = /^\d+$/.test(status) ? Number(status) : UNKNOWN;
+      return new GrpcCallError(code > MAX_CODE ? UNKNOWN : code, unescaped(this.message));
     }
     if (this.error) return this.error;
-    if (status === 0 || (status === 200 && !headers))
-      return new GrpcCallError(UNAVAILABLE, 'the connection was lost', status);
-    if (status === 200) return undefined;
-    return new GrpcCallError(status === 404 ? UNIMPLEMENTED : UNKNOWN, `HTTP status ${status}`, status);
+    if (httpStatus !== 0 && httpStatus !== 200) {
+      return new GrpcCallError(CODE_OF_HTTP.get(httpStatus) ?? UNKNOWN, `HTTP status ${httpStatus}`, httpStatus);
+    }
+    return status === undefined ? this.reset() : undefined;
+  }
+
+  /** The end of a stream that had no status. One that went with its connection looks like one that was cancelled. */
+  private reset(message?: string): GrpcCallError {
+    const { httpStatus, stream, session, type } = this;
+    if (session?.destroyed !== false)
+      return new GrpcCallError(UNAVAILABLE, message ?? 'the connection was lost', httpStatus);
+    const code = stream.rstCode ?? 0;
+    if (httpStatus === 200 && type === undefined) return new GrpcCallError(UNKNOWN, 'the answer is none of gRPC');
+    const said = code === 0 ? 'the call ended without a status' : `the call was reset with code ${code}`;
+    return new GrpcCallError(CODE_OF_RESET.get(code) ?? INTERNAL, said, httpStatus);
   }
 }
 

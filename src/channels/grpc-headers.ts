@@ -6,6 +6,11 @@ const NOT_PRINTABLE = /[^ -~]|%/gu;
 /** Clients take 8 KiB of trailers in all; some end the connection, with every call on it, when there is more. */
 const MAX_MESSAGE_CHARACTERS = 500;
 
+/** With the name of an encoding or without. That of gRPC-Web begins the same way, and is framed otherwise. */
+const CONTENT_TYPE = /^application\/grpc(?:$|[+;])/;
+
+export const isGrpc = (contentType: string | undefined): boolean => CONTENT_TYPE.test(contentType ?? '');
+
 /** Milliseconds of a `grpc-timeout`; undefined when it is none. */
 export function timeoutMs(header: string): number | undefined {
   const [, count, unit] = TIMEOUT.exec(header) ?? [];

@@ -15,11 +15,12 @@ export interface CallStatus {
   readonly code: number;
   readonly details: string;
   /** More trailers: header names and values. */
-  readonly trailers?: Readonly<Record<string, string>>;
+  readonly trailers?: Readonly<Record<string, string | string[]>>;
 }
 
 const { HTTP2_HEADER_STATUS, HTTP2_HEADER_CONTENT_TYPE, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM } = constants;
 export const OK: CallStatus = { code: GrpcCode.OK, details: '' };
+export const LATE: CallStatus = { code: GrpcCode.DEADLINE_EXCEEDED, details: 'the deadline of the call is over' };
 /** Names and values as they go on the wire: cheaper than an object, of which node:http2 makes another. */
 const HEADERS = [HTTP2_HEADER_STATUS, '200', HTTP2_HEADER_CONTENT_TYPE, 'application/grpc'];
 /** The list stays as it is without a date, which gRPC has no use for. */
@@ -34,7 +35,11 @@ export class ServerCall implements Waiting {
   private readonly stream: ServerHttp2Stream;
   private readonly budget: MemoryBudget;
   private readonly incoming: Incoming;
+  /** Why it is not to be served. */
+  readonly fault: CallStatus | undefined;
   private readonly deadline: NodeJS.Timeout | undefined;
+  private due = Infinity;
+  private opening: readonly string[] = HEADERS;
   private outgoing: Uint8Array[] = [];
   private onGone: (() => void)[] = [];
   private ended = false;
@@ -50,8 +55,11 @@ export class ServerCall implements Waiting {
     const encoding = this.header('grpc-encoding');
     this.incoming = new Incoming(stream, encoding, limits, (...fault) => this.abandon(...fault));
     stream.once('close', () => this.close());
-    const timeout = headers['grpc-timeout'];
-    this.deadline = timeout === undefined ? undefined : this.endAfter(String(timeout));
+    const timeout = this.header('grpc-timeout');
+    if (timeout === undefined) return;
+    const ms = timeoutMs(timeout);
+    if (ms === undefined) this.fault = { code: GrpcCode.INTERNAL, details: `malformed grpc-timeout "${timeout}"` };
+    else this.deadline = this.endAfter(ms);
   }
 
   /** Of a name that comes more than once, all of them with commas. */
@@ -86,10 +94,20 @@ export class ServerCall implements Waiting {
     this.leaveUnread(0);
   }
 
+  /** Whether its time is over, though it may have not ended yet. */
+  get isLate(): boolean {
+    return performance.now() >= this.due;
+  }
+
+  /** Answers are of this content type, where it is another than gRPC's plain one. */
+  answerAs(contentType: string): void {
+    this.opening = [HTTP2_HEADER_STATUS, '200', HTTP2_HEADER_CONTENT_TYPE, contentType];
+  }
+
   /** Sends the headers, before any message; `more` names and values. */
   sendHeaders(more: readonly string[] = []): void {
     if (this.ended || this.stream.destroyed || this.stream.closed || this.stream.headersSent) return;
-    this.stream.respond([...HEADERS, ...more], AND_TRAILERS);
+    this.stream.respond([...this.opening, ...more], AND_TRAILERS);
   }
 
   /** Whether what was written waits for the client to read. */
@@ -121,10 +139,11 @@ export class ServerCall implements Waiting {
       ...status.trailers,
     };
     if (stream.readableEnded && this.outgoing.length === 0 && !stream.headersSent) {
-      stream.respond([...HEADERS, ...Object.entries(trailers).flat()], ONLY_TRAILERS);
+      const pairs = Object.entries(trailers).map(([name, values]) => [values].flat().flatMap((value) => [name, value]));
+      stream.respond([...this.opening, ...pairs.flat()], ONLY_TRAILERS);
       return;
     }
-    if (!stream.headersSent) stream.respond(HEADERS, AND_TRAILERS);
+    if (!stream.headersSent) stream.respond(this.opening, AND_TRAILERS);
     stream.once('wantTrailers', () => {
       stream.sendTrailers(trailers);
       if (!stream.readableEnded) setImmediate(() => this.stopReading());
@@ -166,14 +185,9 @@ export class ServerCall implements Waiting {
     this.budget.keep(more);
   }
 
-  private endAfter(timeout: string): NodeJS.Timeout | undefined {
-    const ms = timeoutMs(timeout);
-    if (ms === undefined) {
-      setImmediate(() => this.abandon(GrpcCode.INTERNAL, `malformed grpc-timeout "${timeout}"`));
-      return undefined;
-    }
-    const late = (): void => this.abandon(GrpcCode.DEADLINE_EXCEEDED, 'the deadline of the call is over');
-    return setTimeout(late, Math.min(ms, MAX_TIMER_MS));
+  private endAfter(ms: number): NodeJS.Timeout {
+    this.due = performance.now() + ms;
+    return setTimeout(() => this.abandon(LATE.code, LATE.details), Math.min(ms, MAX_TIMER_MS));
   }
 
   /** Ends the call for a reason that its method does not know. */

@@ -11,7 +11,7 @@ import type { ServerCall } from './call.ts';
 export function createHealth(
   ready: () => boolean,
   onChange: (listener: () => void) => () => void,
-): Record<string, (call: ServerCall) => void> {
+): Readonly<Record<string, (call: ServerCall) => void>> {
   const now = (): Uint8Array =>
     HealthCheckResponse.encode({ status: ready() ? Serving.SERVING : Serving.NOT_SERVING }).finish();
   const check = (call: ServerCall): void =>

@@ -3,13 +3,13 @@
  * (contract 1.1). Nothing is kept but what the slower side has not taken yet.
  */
 
-import { constants, type ClientHttp2Stream, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ClientHttp2Stream, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { CallEnd } from '../channels/grpc-client.ts';
 import { GrpcCode, SidecarError } from '../core/errors.ts';
 import type { Relay } from '../core/invocation.ts';
 import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
-import { OK, type CallStatus, type ServerCall } from './call.ts';
+import { LATE, OK, type CallStatus, type ServerCall } from './call.ts';
 import { STREAM_WINDOW_BYTES } from './connections.ts';
 import { statusOf } from './status.ts';
 
@@ -23,15 +23,19 @@ const NO_APP_ID: CallStatus = {
   code: GrpcCode.UNKNOWN,
   details: 'failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found',
 };
-/** Of HTTP/2, and the token that was for the sidecar. */
-const NOT_ASKED = /^(?::|te$|dapr-api-token$)/;
-const NOT_ANSWERED = /^(?::|content-type$|content-length$)/;
+/** Of HTTP, and the token that was for the sidecar. */
+const NOT_ASKED = /^(?::|te$|http2-settings$|dapr-api-token$)/;
+const NOT_ANSWERED = /^(?::|content-type$|content-length$|te$|http2-settings$)/;
 /** What the app may send before anybody reads: the window of HTTP/2. */
 const ANSWER_WINDOW_BYTES = 65_535;
 
+/** The app that a call is meant for. */
+export const appIdOf = (call: ServerCall): string | undefined =>
+  call.header('dapr-callee-app-id') ?? call.header('dapr-app-id');
+
 /** Passes a call on. What keeps it from the app is the call's status. */
 export function passOn(call: ServerCall, { stream, rawHeaders }: RawCall, relay: Relay, budget: MemoryBudget): void {
-  const id = call.header('dapr-callee-app-id') ?? call.header('dapr-app-id');
+  const id = appIdOf(call);
   if (id === undefined) return call.end(NO_APP_ID);
   const leaving = new AbortController();
   try {
@@ -77,8 +81,10 @@ class Relayed implements Waiting {
     client.once('end', () => {
       if (!client.closed) app.end(); // a reset is an end, too, and none of the request
     });
-    app.once('response', (headers, _flags, raw) => {
-      if (headers[':status'] !== 200 || end.headers) return void app.resume(); // no message comes
+    app.once('response', (_headers, _flags, raw) => {
+      if (end.type === undefined) return void app.resume();
+      call.answerAs(end.type);
+      if (end.headers) return void app.resume(); // no message comes
       call.sendHeaders(without(NOT_ANSWERED, raw));
       this.pump(app, client, ANSWER_WINDOW_BYTES);
     });
@@ -86,7 +92,8 @@ class Relayed implements Waiting {
       if (this.isOver) return;
       this.leave();
       const { code, message: details } = end.failure() ?? { ...OK, message: '' };
-      call.end({ code, details, ...(end.headers && { trailers: trailersOf(end.headers) }) });
+      if (end.headers) call.end({ code, details, trailers: trailersOf(end.headers) });
+      else call.end(code === GrpcCode.CANCELLED && call.isLate ? LATE : { code, details }); // its app knew first
     };
     app.once('end', answer).once('close', answer);
   }
@@ -133,8 +140,13 @@ class Relayed implements Waiting {
 const without = (names: RegExp, headers: readonly string[]): string[] =>
   headers.filter((_, i) => !names.test(headers[i - (i % 2)] as string));
 
-/** Status and all; a name that came more than once has its values with commas, which to gRPC is the same. */
-function trailersOf(headers: IncomingHttpHeaders): Record<string, string> {
-  const kept = Object.entries(headers).filter(([name]) => !NOT_ANSWERED.test(name));
-  return Object.fromEntries(kept.map(([name, value]) => [name, [value ?? []].flat().join(', ')]));
+/** All but the status: one that is none would spoil the connection for clients that remember headers. */
+function trailersOf(raw: readonly string[]): Record<string, string[]> {
+  const kept = without(NOT_ANSWERED, raw);
+  const trailers = new Map<string, string[]>();
+  for (let i = 0; i < kept.length; i += 2) {
+    const [name, value] = [kept[i] as string, kept[i + 1] as string];
+    if (name !== 'grpc-status') trailers.set(name, [...(trailers.get(name) ?? []), value]);
+  }
+  return Object.fromEntries(trailers);
 }

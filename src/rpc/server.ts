@@ -3,6 +3,8 @@
 import { constants } from 'node:http2';
 import type { ListenOptions } from 'node:net';
 import { DaprService } from '../../gen/dapr/proto/runtime/v1/dapr.ts';
+import { HealthService } from '../../gen/grpc/health/v1/health.ts';
+import { isGrpc } from '../channels/grpc-headers.ts';
 import { GrpcCode } from '../core/errors.ts';
 import type { Relay } from '../core/invocation.ts';
 import type { ConnectionLimit } from '../lib/connection-limit.ts';
@@ -16,7 +18,7 @@ import type { DaprApi } from './dapr.ts';
 import { createHealth } from './health.ts';
 import type { CallLimits } from './incoming.ts';
 import { Load } from './load.ts';
-import { passOn, type RawCall } from './relay.ts';
+import { appIdOf, passOn, type RawCall } from './relay.ts';
 import { createReflection } from './reflection.ts';
 import type { Streams } from './subscribe.ts';
 
@@ -44,8 +46,6 @@ const MAX_INTERNAL_HEADER_BYTES = 64 * 1024;
 const MAX_INTERNAL_BYTES = 32 << 20;
 /** What open calls may cost beside what they send, of the budget. */
 const CALLS_SHARE = 4;
-/** With the name of an encoding or without. That of gRPC-Web begins the same way, and is framed otherwise. */
-const CONTENT_TYPE = /^application\/grpc(?:$|[+;])/;
 export interface GrpcServer {
   /** The port that was bound, 0 on a socket. */
   readonly port: number;
@@ -57,7 +57,8 @@ export interface GrpcServer {
 export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions): Promise<GrpcServer> {
   const { streams } = options;
   const gate = new CallGate(options);
-  const routes = new Map<string, Serve>(Object.entries(createHealth(options.ready, options.onReadyChange)));
+  const health = createHealth(options.ready, options.onReadyChange);
+  const routes = new Map<string, Serve>();
   for (const [name, serve] of Object.entries(bindUnary(DaprService, api, gate)))
     routes.set(DaprService[name as keyof DaprApi].path, serve);
   for (const [path, serve] of Object.entries(createReflection())) routes.set(path, gate.stream(serve));
@@ -67,14 +68,17 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
   );
 
   const services = new Set([...routes.keys()].map(serviceOf));
-  const relayed = (raw: RawCall): Serve =>
-    gate.stream((call) => passOn(call, raw, options.relay, options.budget), INVOKE);
+  const others = (asked: ServerCall, raw: RawCall): Serve | undefined => {
+    const service = serviceOf(asked.path);
+    if (service === HEALTH && appIdOf(asked) === undefined) return health[asked.path];
+    if (services.has(service)) return undefined;
+    return gate.stream((call) => passOn(call, raw, options.relay, options.budget), INVOKE);
+  };
 
   const listening = new Map<string, Connections>();
   const maxMessageBytes = options.maxBodyBytes > 0 ? options.maxBodyBytes : Infinity;
-  const onStream = dispatch(routes, { maxMessageBytes, budget: options.budget }, (path, raw) =>
-    services.has(serviceOf(path)) ? undefined : relayed(raw),
-  );
+  const limits = { maxMessageBytes, budget: options.budget };
+  const onStream = dispatch(limits, (call, raw) => routes.get(call.path) ?? others(call, raw));
   const load = new Load(options.budget.maxBytes / CALLS_SHARE);
   const open = async (name: string, where: ListenOptions): Promise<number> => {
     const connections = new Connections(onStream, {
@@ -109,7 +113,8 @@ export async function startGrpcServer(api: DaprApi, options: GrpcServerOptions):
 /** Listens where other sidecars would call this one. A pub/sub sidecar serves them nothing: each call is UNIMPLEMENTED. */
 export async function startInternalServer(address: string, port: number, limit: ConnectionLimit): Promise<GrpcServer> {
   const limits = { maxMessageBytes: Infinity, budget: new MemoryBudget(MAX_INTERNAL_BYTES) };
-  const connections = new Connections(dispatch(new Map(), limits), {
+  const nobody = dispatch(limits, () => undefined);
+  const connections = new Connections(nobody, {
     maxHeaderBytes: MAX_INTERNAL_HEADER_BYTES,
     load: new Load(MAX_INTERNAL_BYTES),
     limit,
@@ -125,22 +130,22 @@ export async function startInternalServer(address: string, port: number, limit: 
 }
 
 const serviceOf = (path: string): string => path.slice(0, path.lastIndexOf('/'));
+/** Apps have it, too: a call that names an app is meant for that. */
+const HEALTH = serviceOf(HealthService.check.path);
 
-/** Each stream to the method that its path names, or to `others`. What is no gRPC is 415, as the protocol wants. */
-function dispatch(
-  routes: ReadonlyMap<string, Serve>,
-  limits: CallLimits,
-  others?: (path: string, raw: RawCall) => Serve | undefined,
-): OnStream {
+/** Each stream to who serves it. What is no call of gRPC is 405 or 415, as the protocol wants. */
+function dispatch(limits: CallLimits, find: (call: ServerCall, raw: RawCall) => Serve | undefined): OnStream {
   return (stream, headers, rawHeaders) => {
     if (stream.destroyed) return; // with its connection, for what its calls weigh
-    if (!CONTENT_TYPE.test(headers['content-type'] ?? '')) {
-      stream.respond({ ':status': 415 }, { endStream: true });
+    const isPost = headers[':method'] === 'POST';
+    if (!isPost || !isGrpc(headers['content-type'])) {
+      stream.respond({ ':status': isPost ? 415 : 405 }, { endStream: true });
       if (!stream.endAfterHeaders) stream.close(constants.NGHTTP2_NO_ERROR);
       return;
     }
     const call = new ServerCall(stream, headers, limits);
-    const serve = routes.get(call.path) ?? others?.(call.path, { stream, rawHeaders });
+    if (call.fault) return call.end(call.fault);
+    const serve = find(call, { stream, rawHeaders });
     if (serve) serve(call);
     else call.end({ code: GrpcCode.UNIMPLEMENTED, details: `the method ${call.path} is not served` });
   };

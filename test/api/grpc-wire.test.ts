@@ -36,12 +36,13 @@ interface Answer {
   readonly messages: Buffer[];
 }
 
-/** A call that sends each piece by itself; one with a timeout does not end. */
+/** A call that sends each piece by itself; one with a timeout does not end unless it is told to. */
 function call(
   connection: ClientHttp2Session,
   method: string,
   pieces: readonly Uint8Array[],
   more: Record<string, string> = {},
+  ends = !('grpc-timeout' in more),
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const stream = connection.request({
@@ -66,7 +67,7 @@ function call(
     const send = (at: number): void => {
       const piece = pieces[at];
       if (piece) stream.write(piece, () => send(at + 1));
-      else if (!('grpc-timeout' in more)) stream.end();
+      else if (ends) stream.end();
     };
     send(0);
   });
@@ -135,6 +136,7 @@ const REFUSED: readonly [name: string, pieces: readonly Buffer[], headers: Recor
   ['what is compressed by nothing', [prefixed(event('t'), true)], {}, '13'],
   ['an encoding that nobody knows', [prefixed(event('t'), true)], { 'grpc-encoding': 'br' }, '12'],
   ['a malformed timeout', [], { 'grpc-timeout': 'soon' }, '13'],
+  ['a flag that is none', [Buffer.concat([Buffer.from([0x80]), prefixed(event('t')).subarray(1)])], {}, '13'],
 ];
 test('what is no request is refused, and the connection goes on', async (t) => {
   const { app, connection } = await stage(t);
@@ -145,6 +147,12 @@ test('what is no request is refused, and the connection goes on', async (t) => {
   for (const type of ['text/plain', 'application/grpc-web', 'application/grpc-web+proto', 'application/grpcx']) {
     const { headers } = await call(connection, 'PublishEvent', [prefixed(event('t'))], { 'content-type': type });
     t.like(headers as object, { ':status': 415 }, type);
+  }
+  const odd = await call(connection, 'PublishEvent', [prefixed(event('t'))], { 'grpc-timeout': '1.5S' }, true);
+  t.is(odd.trailers['grpc-status'], '13');
+  for (const method of ['PUT', 'OPTIONS']) {
+    const { headers } = await call(connection, 'PublishEvent', [prefixed(event('t'))], { ':method': method });
+    t.like(headers as object, { ':status': 405 }, method);
   }
   t.is((await call(connection, 'PublishEvent', [prefixed(event('t'))])).trailers['grpc-status'], '0');
   await until(() => app.received.length > 0, 'the only one that was accepted arrives');

@@ -179,7 +179,7 @@ test('an app that is not well, goes away or speaks no gRPC', async (t) => {
   const { port: appPort } = server.address() as AddressInfo;
   const client = clientOf(t, await startDaprd(t, { appPort, args: args.slice(0, 2) }), { 'grpc.enable_retries': 0 });
   t.is((await unary(client, '')).status.code, 14);
-  t.like((await unary(client, '')).status, { code: 2, details: 'HTTP status 503' });
+  t.like((await unary(client, '')).status, { code: 14, details: 'HTTP status 503' });
   t.true((await unary(client, '')).status.code > 0);
 });
 
