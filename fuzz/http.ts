@@ -1,6 +1,7 @@
 /** The HTTP API of a real sidecar, byte for byte, with an app over HTTP that gets what is published. */
 
 import { connect } from 'node:net';
+import { fields, frame, PREFACE } from '../test/_support/frames.ts';
 import { startHttpApp } from '../test/_support/http-app.ts';
 import { until } from '../test/_support/until.ts';
 import type { Random } from './random.ts';
@@ -67,31 +68,6 @@ function request(random: Random): Buffer {
   const bytes = Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n`), data, Buffer.from('\r\n0\r\n\r\n')]);
   return random.chance(35) ? random.damage(bytes) : bytes;
 }
-
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** HPACK without its tables: each field spelt out. Only short ones. */
-const fields = (list: readonly (readonly [string, string])[]): Buffer =>
-  Buffer.concat(
-    list.map((field) =>
-      Buffer.concat([
-        Buffer.from([0]),
-        ...field.map((text) => {
-          const bytes = Buffer.from(text).subarray(0, 126);
-          return Buffer.concat([Buffer.from([bytes.length]), bytes]);
-        }),
-      ]),
-    ),
-  );
 
 /** A connection of HTTP/2, by its preface or by an upgrade, its frames damaged or not. */
 function http2(random: Random): Buffer {

@@ -40,7 +40,7 @@ export async function startFuzzed(appPort: number, protocol: 'http' | 'grpc'): P
     lines = (lines + chunk).slice(-8000);
     const bad = chunk
       .split('\n')
-      .find((line) => isAccidentText(line) || /retriable error returned from app/.test(line));
+      .find((line) => isAccidentText(line) || /retriable error returned from app|unexpected error/.test(line));
     if (bad !== undefined) fault ??= bad.slice(0, 2000);
   };
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', read);

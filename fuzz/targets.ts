@@ -3,6 +3,7 @@
 import { DOCUMENTS } from './documents.ts';
 import { grpcTarget } from './grpc.ts';
 import { httpTarget } from './http.ts';
+import { relayTarget } from './relay.ts';
 import type { Target } from './target.ts';
 
-export const TARGETS: readonly Target[] = [httpTarget, grpcTarget, ...DOCUMENTS];
+export const TARGETS: readonly Target[] = [httpTarget, grpcTarget, relayTarget, ...DOCUMENTS];

@@ -2,10 +2,11 @@
 
 import { once } from 'node:events';
 import { connect, constants, createServer, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { framed } from '../../src/channels/framing.ts';
 import { startDaprd, type Daprd } from '../_support/daprd.ts';
+import { headersFrame, startFrameApp, type Field } from '../_support/frames.ts';
 import { startGrpcApp } from '../_support/grpc-app.ts';
 import { until } from '../_support/until.ts';
 import { clientOf, unary } from './_own-service.ts';
@@ -146,58 +147,21 @@ test('a status that is none does not reach the client, whose other calls it woul
   }
 });
 
-const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
-  const head = Buffer.from([0, 0, payload.length, type, flags, 0, 0, 0, stream]);
-  return Buffer.concat([head, payload]);
-};
-
-/** HPACK without its tables, for short texts. */
-const block = (...fields: [string, string][]): Buffer =>
-  Buffer.concat(
-    fields.flatMap(([name, value]) => [
-      Buffer.from([0, name.length]),
-      Buffer.from(name),
-      Buffer.from([value.length]),
-      Buffer.from(value),
-    ]),
-  );
-
 test('headers that no library would send do not leave the caller without an answer', async (t) => {
-  const [HEADERS, SETTINGS, END_STREAM, END_HEADERS, ACK] = [1, 4, 1, 4, 1];
-  const odd: [string, string] = ['http2-settings', 'AAMAAABk'];
-  const ok: [string, string][] = [
+  const odd: Field = ['http2-settings', 'AAMAAABk'];
+  const ok: Field[] = [
     [':status', '200'],
     ['content-type', 'application/grpc'],
   ];
-  const status: [string, string] = ['grpc-status', '9'];
+  const status: Field = ['grpc-status', '9'];
   const kinds = [
-    (id: number) => frame(HEADERS, END_HEADERS | END_STREAM, id, block(...ok, status, odd)),
-    (id: number) =>
-      Buffer.concat([
-        frame(HEADERS, END_HEADERS, id, block(...ok, odd)),
-        frame(HEADERS, END_HEADERS | END_STREAM, id, block(status, odd)),
-      ]),
+    (id: number) => headersFrame(id, [...ok, status, odd], true),
+    (id: number) => Buffer.concat([headersFrame(id, [...ok, odd]), headersFrame(id, [status, odd], true)]),
   ];
   let calls = 0;
-  const server = createTcpServer((socket: Socket) => {
-    socket.on('error', () => undefined);
-    socket.write(Buffer.concat([frame(SETTINGS, 0, 0, Buffer.alloc(0)), frame(SETTINGS, ACK, 0, Buffer.alloc(0))]));
-    let bytes = Buffer.alloc(0);
-    let at = 24; // behind the preface
-    socket.on('data', (piece: Buffer) => {
-      bytes = Buffer.concat([bytes, piece]);
-      for (
-        ;
-        bytes.length >= at + 9 && bytes.length >= at + 9 + bytes.readUIntBE(at, 3);
-        at += 9 + bytes.readUIntBE(at, 3)
-      ) {
-        if (bytes[at + 3] === HEADERS) socket.write(kinds[calls++ % kinds.length]?.(bytes[at + 8] as number) ?? '');
-      }
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => server.close());
-  const client = clientOf(t, await startDaprd(t, { appPort: (server.address() as AddressInfo).port, args: ARGS }));
+  const app = await startFrameApp((id) => kinds[calls++ % kinds.length]?.(id));
+  t.teardown(() => app.close());
+  const client = clientOf(t, await startDaprd(t, { appPort: app.port, args: ARGS }));
   for (let i = 0; i < 4; i++) {
     t.is((await unary(client, '', { call: { deadline: Date.now() + 10_000 } })).status.code, 9);
   }
