@@ -1,5 +1,6 @@
 /** npm run bench: see --help. */
 
+import '../scripts/orphans.mjs';
 import { type BrokerName, BROKERS, isKafka } from './broker.ts';
 import { FLOORS } from './floors.ts';
 import { fsyncMs } from './fsync.ts';

@@ -47,7 +47,7 @@ export class Worker<Question, Answer> {
   }
 }
 
-/** The worker's side: what `handler` returns or throws goes back. The process ends with its parent. */
+/** The worker's side: what `handler` returns or throws goes back. */
 export function serve<Question, Answer>(handler: (question: Question) => Promise<Answer>): void {
   const reply = (message: Reply<Answer>): void => void process.send?.(message);
   process.on('message', (question: Question) => {
@@ -56,5 +56,4 @@ export function serve<Question, Answer>(handler: (question: Question) => Promise
       (error: unknown) => reply({ error: (error as Error).message }),
     );
   });
-  process.on('disconnect', () => process.exit());
 }

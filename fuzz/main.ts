@@ -2,6 +2,7 @@
 
 import { relative } from 'node:path';
 import { parseArgs } from 'node:util';
+import '../scripts/orphans.mjs';
 import { fuzz, keep, seedsOf, type Outcome } from './run.ts';
 import { TARGETS } from './targets.ts';
 

@@ -170,7 +170,8 @@ export class KafkaServer {
     const out = openSync(join(this.directory, log), 'a');
     // A process group of its own: the bench adds up its CPU, and a Ctrl-C is ours to handle.
     const classPath = [join(kafkaJars, '*'), ...(this.options.classes ?? [])].join(':');
-    const child = spawn('java', [...JVM, '-cp', classPath, main, ...args], {
+    const own = `-Djava.io.tmpdir=${this.directory}`;
+    const child = spawn('java', [...JVM, own, '-cp', classPath, main, ...args], {
       stdio: ['ignore', out, out],
       detached: true,
       cwd: this.directory,

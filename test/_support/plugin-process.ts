@@ -5,4 +5,3 @@ import { Plugin, type PluginOptions } from './plugin.ts';
 const options = JSON.parse(process.argv[2] as string) as PluginOptions;
 await Plugin.start({ ...options, onEvent: (event) => void process.send?.(event) });
 process.send?.({ kind: 'started' });
-process.on('disconnect', () => process.exit());

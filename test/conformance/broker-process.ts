@@ -71,5 +71,4 @@ async function publish({ topic, prefix, count, inFlight }: Order & { order: 'pub
 process.on('message', (order: Order) => {
   void (order.order === 'subscribe' ? subscribe(order) : publish(order));
 });
-process.on('disconnect', () => process.exit());
 void tell({ event: 'ready' });

@@ -49,7 +49,6 @@ setInterval(() => {
     });
   }
 }, TICK_MS);
-process.on('disconnect', () => process.exit());
 while (true) {
   const subscribed = await broker.subscribe(topic, { metadata: {} }, handler).catch(() => undefined);
   if (subscribed) break;

@@ -61,4 +61,3 @@ process.on('message', (wanted: Mood) => {
   mood = wanted;
   process.send?.('changed');
 });
-process.on('disconnect', () => process.exit());

@@ -1,5 +1,6 @@
 /** npm run soak: see --help. */
 
+import '../../scripts/orphans.mjs';
 import { canHaveOwnNetwork, isOwnNetwork, performApart } from './own-network.ts';
 import { readOptions, type Options } from './options.ts';
 import { reportOf, table, type Judged, type Report } from './report.ts';
@@ -10,7 +11,7 @@ const MINUTE_MS = 60_000;
 
 /** The round on its way fails or ends, and no other is begun. */
 const interrupted = new AbortController();
-for (const event of ['SIGINT', 'SIGTERM', 'disconnect']) process.on(event, () => interrupted.abort());
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => interrupted.abort());
 
 async function performAll({ rows, minutes, seed, patience }: Options): Promise<Report> {
   const judged: Judged[] = [];

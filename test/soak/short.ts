@@ -1,6 +1,6 @@
 /** The rows in their short form, as tests. */
 
-import { fork } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -17,9 +17,9 @@ export function declareShort(rows: Readonly<Record<number, Row>>): void {
     test.serial(`${number}: ${about}`, async (t) => {
       t.timeout(600_000);
       const args = ['--short', '--row', number, '--output', 'json'];
-      const stdio = ['ignore', 'pipe', 'ignore', 'ipc'] as ['ignore', 'pipe', 'ignore', 'ipc'];
-      const soak = fork(join(import.meta.dirname, 'main.ts'), args, { stdio, execArgv: [] });
-      const [output, [code]] = await Promise.all([text(soak.stdout as NodeJS.ReadableStream), once(soak, 'exit')]);
+      const main = join(import.meta.dirname, 'main.ts');
+      const soak = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const [output, [code]] = await Promise.all([text(soak.stdout), once(soak, 'exit')]);
       if (output === '') t.fail(`it ended with ${String(code)} and told nothing`);
       const { seed, rows: judged } = JSON.parse(output) as Report;
       if (judged.length === 0) t.log('left out: it wants a network of its own');
