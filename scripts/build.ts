@@ -9,11 +9,13 @@
  */
 
 import { readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, dirname, extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { root } from './run.ts';
 
+/** What a package has for `require`: the default export of its modules would not be that of the bundle. */
+const { resolve } = createRequire(import.meta.url);
 const DIST = join(root, 'dist');
 /** Loaded by whoever uses them, not by every sidecar. */
 const APART = ['undici', 'ioredis', 'koa'];
@@ -40,7 +42,7 @@ const splitting = (separate: (source: string) => string): Plugin => ({
   name: 'splitting',
   setup(pluginBuild) {
     pluginBuild.onResolve({ filter: /./ }, ({ path, kind, importer }) => {
-      if (APART.includes(path)) return { path: separate(fileURLToPath(import.meta.resolve(path))), external: true };
+      if (APART.includes(path)) return { path: separate(resolve(path)), external: true };
       const seam = SEAMS.find((file) => importer !== '' && join(dirname(importer), path) === file);
       if (seam !== undefined) return { path: separate(seam), external: true };
       if (kind !== 'dynamic-import') return undefined;

@@ -18,6 +18,8 @@ export interface Place {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string;
+  /** Which `dapr`; that of the checkout by default. */
+  readonly command?: string;
 }
 
 export interface Result {
@@ -60,9 +62,9 @@ function livesIn(home: string): boolean {
 export function startDapr(
   t: ExecutionContext,
   words: readonly string[],
-  { home, cwd = home, env, input }: Place,
+  { home, cwd = home, env, input, command = DAPR }: Place,
 ): Running {
-  const child = spawn(DAPR, words, { cwd, env: { PATH: process.env['PATH'], HOME: home, ...env } });
+  const child = spawn(command, words, { cwd, env: { PATH: process.env['PATH'], HOME: home, ...env } });
   const text = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text.stdout += chunk));
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text.stderr += chunk));
