@@ -51,17 +51,17 @@ export class RunStatus {
     this.appPid = pid;
     const { appPort, appChannelAddress } = this.plan.sidecar;
     if (appPort === 0 && pid > 0) this.line('app', `${this.command()}(pid ${pid})`, { pid });
-    if (appPort > 0 && !this.appListens) this.remind(pid, `${appChannelAddress}:${appPort}`);
+    if (appPort > 0 && !this.appListens) this.remind(pid, appChannelAddress, appPort);
     this.there('app');
   }
 
-  private remind(pid: number, address: string): void {
+  private remind(pid: number, host: string, port: number): void {
     const from = performance.now();
+    const address = `${host}:${port}`;
     this.reminder = setInterval(() => {
       const seconds = Math.round((performance.now() - from) / 1000);
-      const others = pid > 0 ? portsOfGroup(pid) : [];
-      const instead = others.length > 0 ? `; it listens on ${others.join(', ')} instead: --app-port ${others[0]}` : '';
-      this.output.status('waiting', `for the app to listen on ${address}, ${seconds} s${instead}`, {
+      const hint = whereInstead(port, pid > 0 ? portsOfGroup(pid) : []);
+      this.output.status('waiting', `for the app to listen on ${address}, ${seconds} s${hint}`, {
         address,
         seconds,
       });
@@ -151,4 +151,11 @@ export class RunStatus {
     const elapsedMs = Math.round(performance.now() - this.started);
     this.output.status(step, text, { ...facts, elapsedMs });
   }
+}
+
+/** What an app that is waited for at `port` does meanwhile: it listens on `ports`. */
+function whereInstead(port: number, ports: readonly number[]): string {
+  if (ports.length === 0) return '';
+  if (!ports.includes(port)) return `; it listens on ${ports.join(', ')} instead: --app-port ${ports[0]}`;
+  return `; it listens on ${port} at another address, perhaps ::1: --app-channel-address ::1`;
 }

@@ -19,7 +19,7 @@ const server = createServer((request, response) => {
   response.statusCode = request.url === '/dapr/subscribe' ? 404 : 200;
   response.end();
 });
-server.listen(Number(process.env.APP_PORT ?? 0), '127.0.0.1');
+server.listen(Number(process.env.APP_PORT ?? 0), process.env.APP_HOST ?? '127.0.0.1');
 `;
 
 function appIn(home: string): string {
@@ -260,23 +260,19 @@ test.serial('./components that was not given is pointed out', async (t) => {
   t.regex(stderr, /--resources-path \.\/components/);
 });
 
-test.serial('an app on another port is pointed out, and the wait can be limited', async (t) => {
+test.serial('an app on another port or address is pointed out, and the wait can be limited', async (t) => {
   const home = temporaryHome(t);
-  const other = await freePort();
-  const port = await freePort();
-  const words = [
-    '--app-id',
-    'lost',
-    '--app-port',
-    String(port),
-    '--app-wait-timeout',
-    '15s',
-    '--env',
-    `APP_PORT=${other}`,
-  ];
-  const { code, stderr } = await dapr(t, ['run', ...words, process.execPath, appIn(home)], { home });
-  t.is(code, 5);
-  t.regex(stderr, new RegExp(`listens on ${other} instead: --app-port ${other}`));
+  const [port, other] = [await freePort(), await freePort()];
+  const flags = ['--app-id', 'lost', '--app-port', String(port), '--app-wait-timeout', '8s'];
+  for (const [variable, hint] of [
+    [`APP_PORT=${other}`, `listens on ${other} instead: --app-port ${other}`],
+    ['APP_HOST=127.0.0.2', `listens on ${port} at another address, perhaps ::1: --app-channel-address ::1`],
+  ] as const) {
+    const words = ['run', ...flags, '--env', variable, process.execPath, appIn(home)];
+    const { code, stderr } = await dapr(t, words, { home });
+    t.is(code, 5);
+    t.true(stderr.includes(hint), stderr);
+  }
 });
 
 test.serial('the ready file is written when everything is ready', async (t) => {
