@@ -21,8 +21,8 @@ const windows = process.platform === 'win32';
 function npm(...command) {
   console.error(`npm ${command.join(' ')} ...`);
   const stdio = ['ignore', 'inherit', 'inherit'];
-  // NODE_ENV=production would leave out Node and the test runner; an older Node would be warned of a screenful.
-  const { status } = spawnSync('npm', [...command, '--include=dev', '--loglevel=error'], {
+  // NODE_ENV=production would leave out Node and the test runner.
+  const { status } = spawnSync('npm', [...command, '--include=dev'], {
     cwd: root,
     stdio,
     shell: windows,
@@ -32,10 +32,9 @@ function npm(...command) {
 
 /** `npm ci` empties node_modules, so it is for the fresh clone only: somebody may be using an existing one. */
 function install() {
-  console.error(
-    `The npm packages are ${existsSync(installed) ? 'older than package-lock.json' : 'not installed yet'}:`,
-  );
-  if (!(!existsSync(installed) && npm('ci')) && !npm('install')) {
+  const isFresh = !existsSync(installed);
+  console.error(`The npm packages are ${isFresh ? 'not installed yet' : 'older than package-lock.json'}:`);
+  if (!npm(isFresh ? 'ci' : 'install')) {
     console.error('The npm packages could not be installed; what npm says is above.');
     process.exit(1);
   }
