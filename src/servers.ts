@@ -7,6 +7,7 @@ import type { DaprdOptions } from './config/flags.ts';
 import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
 import type { Publisher } from './core/publisher.ts';
+import type { Standings } from './core/standings.ts';
 import type { Tracer } from './core/tracer.ts';
 import { createGateway, createPublicGateway, type GatewayOptions, type ServedRequest } from './http/gateway.ts';
 import { apiName } from './http/route-names.ts';
@@ -30,6 +31,8 @@ export interface ServersContext {
   readonly streams: Streams;
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
+  /** For who scrapes. Never rejects. */
+  readonly standings: () => Promise<Standings>;
   /** Undefined where nothing is counted. */
   readonly metrics: Metrics | undefined;
   readonly tracer: Tracer | undefined;
@@ -173,7 +176,13 @@ async function startMetrics(context: ServersContext, limit: ConnectionLimit): Pr
   const { options, metrics, log } = context;
   if (!metrics) return undefined;
   const port = own(options.metricsPort, options);
-  const server = await tryListen(context, metricsHandler(metrics), options.metrics.address, port, limit);
+  const server = await tryListen(
+    context,
+    metricsHandler(metrics, context.standings),
+    options.metrics.address,
+    port,
+    limit,
+  );
   if (server) log.info(`metrics server started on ${options.metrics.address}:${server.port}/`);
   return server;
 }

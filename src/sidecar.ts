@@ -17,6 +17,8 @@ import { messageOf } from './core/errors.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
 import { checkRules } from './core/routing.ts';
+import { standingsOf } from './core/standings.ts';
+import type { SubscriptionSpec } from './core/subscription.ts';
 import { Subscriptions, type CreateHandler } from './core/subscriptions.ts';
 import { createHandlers } from './deliveries.ts';
 import { afterAbort, deadlineAfter } from './lib/deadline.ts';
@@ -108,17 +110,18 @@ export class Sidecar {
     const { pubSubs } = components;
     const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
     const subscriptionLog = log.scoped('dapr.runtime.processor.subscription');
-    this.subscriptions = new Subscriptions(pubSubs, this.createHandler(publisher), subscriptionLog);
+    const subscriptions = new Subscriptions(pubSubs, this.createHandler(publisher), subscriptionLog);
+    this.subscriptions = subscriptions;
     this.streams = new Streams({
       publisher,
-      subscriptions: this.subscriptions,
+      subscriptions,
       unknownData: options.parity ? 'none' : 'bytes',
       maxMessageBytes: options.maxBodyBytes,
       log: log.scoped('dapr.runtime.pubsub.streamer'),
     });
     const app = (this.app = new App(resources.subscriptions, {
       options,
-      subscriptions: this.subscriptions,
+      subscriptions,
       leaving: this.leaving.signal,
       hasPubSubs: () => pubSubs.size > 0,
       traffic: this.counting?.traffic,
@@ -126,24 +129,8 @@ export class Sidecar {
       reporter,
       log,
     }));
-    this.servers = await startServers({
-      options,
-      app,
-      streams: this.streams,
-      configuration: this.configuration,
-      publisher,
-      api: createDapr(publisher, {
-        metadata: () => this.describe(),
-        setMetadata: (key, value) => this.custom.set(key, value),
-        invoke: (call, signal) => app.invoke(call, signal),
-        shutdown: (force) => this.shutDown(force),
-      }),
-      readiness: this.readiness,
-      outboundReady: () => this.servers !== undefined,
-      metrics: this.counting,
-      tracer: this.tracing,
-      log,
-    });
+    const running = { components, app, subscriptions, streams: this.streams };
+    this.servers = await this.listen(publisher, running);
     this.readiness.reached('grpc-api-server');
     setTimeout(() => void this.tracing?.load(), LIBRARIES_DELAY_MS).unref();
     this.registration = announce(options, this.servers, this.deps.version, log);
@@ -154,11 +141,34 @@ export class Sidecar {
       this.registration?.update({ appPid: pid, command });
     });
     reporter.onDisconnect(() => void this.stop('cli-gone'));
-    this.watchResources(resources, { components, app, subscriptions: this.subscriptions, streams: this.streams });
+    this.watchResources(resources, running);
     app
       .start()
       .then(() => this.becomeReady(started))
       .catch((error: unknown) => log.error(`failed to subscribe to topics: ${messageOf(error)}`));
+  }
+
+  private listen(publisher: Publisher, running: Reloaded): Promise<Servers> {
+    const { components, app, subscriptions, streams } = running;
+    return startServers({
+      options: this.deps.options,
+      app,
+      streams,
+      configuration: this.configuration,
+      publisher,
+      api: createDapr(publisher, {
+        metadata: () => this.describe(),
+        setMetadata: (key, value) => this.custom.set(key, value),
+        invoke: (call, signal) => app.invoke(call, signal),
+        shutdown: (force) => this.shutDown(force),
+      }),
+      readiness: this.readiness,
+      outboundReady: () => this.servers !== undefined,
+      standings: standingsOf({ pubSubs: components.pubSubs, subscriptions, wanted: () => this.specs }),
+      metrics: this.counting,
+      tracer: this.tracing,
+      log: this.deps.log,
+    });
   }
 
   /** Undefined where nobody is shown what was counted. */
@@ -312,6 +322,11 @@ export class Sidecar {
     flushCompileCache(); // else it is written at a clean exit only
   }
 
+  /** What the app and streams subscribe to, or will once it can be opened. */
+  private get specs(): readonly SubscriptionSpec[] {
+    return [...(this.app?.specs ?? []), ...(this.streams?.specs ?? [])];
+  }
+
   private describe() {
     const { options, version } = this.deps;
     const { resiliencies = [], httpEndpoints = [] } = this.resources ?? {};
@@ -320,7 +335,7 @@ export class Sidecar {
       version,
       enabledFeatures: [...this.configuration.features].filter(([, enabled]) => enabled).map(([name]) => name),
       components: this.components?.loaded ?? [],
-      subscriptions: [...(this.app?.specs ?? []), ...(this.streams?.specs ?? [])],
+      subscriptions: this.specs,
       resiliencies: resiliencies.map(({ name }) => name),
       httpEndpoints: httpEndpoints.map(({ name }) => name),
       extended: this.custom.entries,

@@ -91,6 +91,13 @@ export class Subscriptions {
     };
   }
 
+  /** Whether any subscription to the topic runs. */
+  isOpen(pubsubName: string, topic: string): boolean {
+    const isIt = ({ spec, subscription }: Running): boolean =>
+      subscription !== undefined && spec.pubsubName === pubsubName && spec.topic === topic;
+    return [...this.running.values(), ...this.single].some(isIt);
+  }
+
   /** Closes what runs on a component, before it goes or is replaced. */
   async closeOf(pubsubName: string, deadline: AbortSignal): Promise<void> {
     const leaving = [...this.running].filter(([, { spec }]) => spec.pubsubName === pubsubName);

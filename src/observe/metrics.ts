@@ -7,8 +7,10 @@ import type { OnPolicy, PolicyUse } from '../core/guard.ts';
 import type { Log } from '../lib/log.ts';
 import type { Measures } from '../core/measured.ts';
 import type { OnPublished } from '../core/publisher.ts';
+import type { Standings } from '../core/standings.ts';
 import type { Traffic } from '../core/traffic.ts';
 import { relabelBy, type MetricRule } from './label-rules.ts';
+import { showStandings } from './standing-series.ts';
 import { Exposition, Memo, type Distribution, type Labels, type Metric, type Relabel, type Tally } from './series.ts';
 import { countTraffic, type TrafficSettings } from './traffic-series.ts';
 
@@ -40,6 +42,8 @@ const BREAKER_STATES = ['closed', 'half-open', 'open'];
 
 export class Metrics {
   readonly traffic: Traffic;
+  /** Takes the place of what was told before. */
+  readonly onStandings: (standings: Standings) => void;
   private readonly options: MetricsOptions;
   private readonly exposition: Exposition;
   private readonly egress: Timed;
@@ -89,6 +93,7 @@ export class Metrics {
     };
     this.errors = count('error_code_total', 'errors of the API', ['app_id', 'category', 'error_code']);
     this.traffic = countTraffic(exposition, appId, options);
+    this.onStandings = showStandings(exposition, { app_id: appId, namespace: options.namespace });
   }
 
   readonly onPublished: OnPublished = ({ pubsub: component, topic, ms, failed, isBulk }) => {
@@ -201,8 +206,11 @@ class Timed {
   }
 }
 
-/** Answers every path with the series. */
-export function metricsHandler(metrics: Metrics): RequestListener {
+/** Answers every path with the series, once `ask`, which never rejects, has told how things stand. */
+export function metricsHandler(metrics: Metrics, ask: () => Promise<Standings>): RequestListener {
   return (_request, response) =>
-    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(metrics.text());
+    void ask().then((standings) => {
+      metrics.onStandings(standings);
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(metrics.text());
+    });
 }

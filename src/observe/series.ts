@@ -79,6 +79,11 @@ export class Metric<Series> {
     return made;
   }
 
+  /** Forgets every series: for what is asked anew at each scrape. Those at hand are not shown any more. */
+  clear(): void {
+    this.series.clear();
+  }
+
   /** Lines of a scrape; none where nothing was counted. */
   text(): string {
     const lines = [...this.series].map(([labels, one]) => this.print(this.name, labels, one)).join('');
