@@ -21,8 +21,10 @@ export interface LoggerOptions {
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 };
 const WINDOW_MS = 1000;
 const BUDGET = 10;
-/** Of a message's text, what tells its class: event ids and reasons come later. */
-const CLASS_LENGTH = 48;
+/** Of a message's text, what tells its class: reasons come later. */
+const OPENING_LENGTH = 48;
+/** What differs within a class: ids of events, numbers, addresses. */
+const VARIABLE = /\S*\d\S*/g;
 
 /** The log of one sidecar. Writing never throws: a log that cannot be written must not stop events. */
 export function createLogger(options: LoggerOptions): ProcessLog {
@@ -116,9 +118,9 @@ class LineWriter {
   }
 }
 
+/** Of one class, from its first message until the window ends. */
 interface Budget {
-  windowEnd: number;
-  printed: number;
+  left: number;
   held: number;
 }
 
@@ -143,23 +145,20 @@ class Sink {
   }
 
   private mayPrint(level: string, scope: string, message: string): boolean {
-    const key = `${level} ${scope} ${message.slice(0, CLASS_LENGTH)}`;
-    const now = Date.now();
+    const opening = openingOf(message);
+    const key = `${level} ${scope} ${opening}`;
     let budget = this.budgets.get(key);
-    if (budget === undefined || now >= budget.windowEnd) {
-      if (budget && budget.held > 0) {
-        this.print(level, scope, `${budget.held} more like this: ${message.slice(0, CLASS_LENGTH)}…`, undefined);
-      }
-      if (this.budgets.size > 1000) this.budgets.clear();
-      budget = { windowEnd: now + WINDOW_MS, printed: 0, held: 0 };
-      this.budgets.set(key, budget);
+    if (!budget) {
+      this.budgets.set(key, (budget = { left: BUDGET, held: 0 }));
+      setTimeout(() => {
+        this.budgets.delete(key);
+        const { held } = budget as Budget;
+        if (held > 0) this.print(level, scope, `${held} more like this: ${opening}…`, undefined);
+      }, WINDOW_MS).unref();
     }
-    if (budget.printed < BUDGET) {
-      budget.printed++;
-      return true;
-    }
-    budget.held++;
-    return false;
+    if (budget.left > 0) budget.left--;
+    else budget.held++;
+    return budget.held === 0;
   }
 
   private print(level: string, scope: string, msg: string, fields: LogFields | undefined): void {
@@ -178,6 +177,12 @@ class Sink {
     this.lines.add(`${json ? JSON.stringify(line) : logfmt(line)}\n`);
   }
 }
+
+const openingOf = (message: string): string =>
+  message
+    .slice(0, 4 * OPENING_LENGTH)
+    .replace(VARIABLE, '…')
+    .slice(0, OPENING_LENGTH);
 
 function logfmt(line: Readonly<Record<string, unknown>>): string {
   return Object.entries(line)
