@@ -56,7 +56,7 @@ const GIVE_BACK: Outcome = { kind: 'retry', afterMs: 0 };
 const retryLater = (attempt: number): Outcome => ({ kind: 'retry', afterMs: backoffMs(DEFAULT_BACKOFF, attempt) });
 
 export function createDelivery(context: DeliveryContext): Handler {
-  const { spec, pubsub, router, recipient } = context;
+  const { spec, pubsub, router, recipient, log } = context;
   const raw = isRaw(spec.metadata, pubsub.name);
   const settlement = new Settlement(context);
 
@@ -64,11 +64,15 @@ export function createDelivery(context: DeliveryContext): Handler {
     const topic = message.topic.replace(pubsub.topicPrefix, '');
     const event = unwrap(message, pubsub.name, topic, raw);
     if (event.expiresAt !== undefined && event.expiresAt <= Date.now()) {
+      const since = new Date(event.expiresAt).toISOString();
+      log.warn(`dropping expired pub/sub event ${event.id} as of ${since}, topic: ${topic}`);
       return settlement.discard(message, event, topic, { reason: 'expired' }, 'drop');
     }
     const path = router.route(router.readsEvent ? parsedEvent(event, message.metadata) : undefined);
-    if (path === undefined)
+    if (path === undefined) {
+      log.debug(`no matching route for event ${event.id} in pubsub ${pubsub.name} and topic ${topic}; skipping`);
       return settlement.discard(message, event, topic, { reason: 'no matching route' }, 'success');
+    }
 
     const started = performance.now();
     const answer = await recipient.deliver(
@@ -92,7 +96,9 @@ export function createDelivery(context: DeliveryContext): Handler {
   return (message, signal) =>
     deliver(message, signal).catch((error: unknown) => {
       // Nobody hears of a handler that rejects: the message would stay in hand for ever.
-      context.log.error(`unexpected error while processing message ${message.id}: ${messageOf(error)}`);
+      log.error(
+        `unexpected error while processing message ${message.id} of topic ${message.topic}: ${messageOf(error)}`,
+      );
       return retryLater(message.attempt);
     });
 }
@@ -115,22 +121,18 @@ class Settlement {
       return SUCCESS;
     }
     if (answer.kind === 'drop') {
-      log.warn(`DROP status returned from app while processing pub/sub event ${event.id}`);
+      log.warn(`DROP status returned from app while processing pub/sub event ${event.id}, topic: ${topic}`);
       return this.discard(message, event, topic, { reason: 'dropped by the app' }, this.statusOfDrop, ms);
     }
     if (answer.kind === 'retry' && answer.afterMs !== undefined) {
       this.postponed.set(message.id, (this.postponed.get(message.id) ?? 0) + 1);
       return closing.aborted ? GIVE_BACK : { kind: 'retry', afterMs: answer.afterMs };
     }
-    log.warn(
-      answer.kind === 'not-found'
-        ? `non-retriable error returned from app while processing pub/sub event ${event.id}: ${answer.reason}`
-        : `retriable error returned from app while processing pub/sub event ${event.id}, topic: ${topic}: ${answer.reason}`,
-    );
+    const isFinal = answer.kind === 'not-found' && (notFound === 'drop' || this.hasLetters(topic));
+    const error = `${isFinal ? 'non-retriable' : 'retriable'} error returned from app while processing pub/sub event`;
+    log.warn(`${error} ${event.id}, topic: ${topic}: ${answer.reason}`);
     if (closing.aborted) return GIVE_BACK;
-    if (answer.kind === 'not-found' && (notFound === 'drop' || this.hasLetters(topic))) {
-      return this.discard(message, event, topic, answer, 'drop', ms);
-    }
+    if (isFinal) return this.discard(message, event, topic, answer, 'drop', ms);
     this.count(topic, 'retry', 'retry', ms);
     return this.fail(answer, this.counted(message), event, topic);
   }
@@ -149,12 +151,6 @@ class Settlement {
     status: ProcessStatus,
     ms = 0,
   ): Promise<Outcome> {
-    const { log, spec } = this.context;
-    if (failure.reason === 'expired') {
-      log.warn(`dropping expired pub/sub event ${event.id} as of ${new Date(event.expiresAt ?? 0).toISOString()}`);
-    } else if (failure.reason === 'no matching route') {
-      log.debug(`no matching route for event ${event.id} in pubsub ${spec.pubsubName} and topic ${topic}; skipping`);
-    }
     if (this.hasLetters(topic) && !(await this.deadLetter(message, event, topic, failure))) {
       return retryLater(message.attempt);
     }
@@ -196,15 +192,17 @@ class Settlement {
   /** Whether the dead letter is safely on the broker. */
   private async deadLetter(message: InboundMessage, event: Event, topic: string, failure: Failure): Promise<boolean> {
     const { publisher, pubsub, spec, log } = this.context;
+    const { deadLetterTopic: letters } = spec;
     try {
-      await publisher.forward(pubsub, spec.deadLetterTopic, this.letter(message, event, topic, failure));
-      return true;
+      await publisher.forward(pubsub, letters, this.letter(message, event, topic, failure));
     } catch (error) {
-      log.error(
-        `error sending message to dead letter, origin topic: ${topic} dead letter topic ${spec.deadLetterTopic} err: ${messageOf(error)}`,
-      );
+      const what = `error sending message to dead letter, origin topic: ${topic} dead letter topic ${letters}`;
+      log.error(`${what} pub/sub event ${event.id} err: ${messageOf(error)}`);
       return false;
     }
+    const what = `sent to dead letter topic ${letters}, origin topic: ${topic}`;
+    log.warn(`${what}, pub/sub event ${event.id}: ${failure.reason}`);
+    return true;
   }
 
   /** The message with why it died: as extensions of an event, as metadata of anything else, whose bytes stay as they are. */

@@ -40,5 +40,5 @@ test('whatever goes wrong on the way, the message comes again and its handler en
   });
   const outcome = await deliver(MESSAGE, new AbortController().signal);
   t.is(outcome.kind, 'retry');
-  t.deepEqual(log.lines, ['error unexpected error while processing message m1: unforeseen']);
+  t.deepEqual(log.lines, ['error unexpected error while processing message m1 of topic t: unforeseen']);
 });
