@@ -117,7 +117,7 @@ class Reloader {
       log.info(`Adding Component for processing: ${componentLabel(spec)}`);
       try {
         await components.open(spec);
-        log.info(`Component updated: ${componentLabel(spec)}`);
+        if (components.runs(spec.name)) log.info(`Component updated: ${componentLabel(spec)}`);
       } catch (error) {
         log.error(`Ignoring error processing component: process component ${spec.name} error: ${messageOf(error)}`);
       }

@@ -95,6 +95,10 @@ export class Components {
     return [...this.listed.values()];
   }
 
+  runs(name: string): boolean {
+    return this.listed.has(name);
+  }
+
   /** Opens one, unless it is denied, waits for a secret store or is no business of ours. Rejects when it cannot start. */
   async open(spec: ComponentSpec): Promise<void> {
     const { appId, environment, log } = this.context;

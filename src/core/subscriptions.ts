@@ -39,6 +39,8 @@ export class Subscriptions {
   private readonly running = new Map<string, Running>();
   /** Those whose caller closes them. */
   private readonly single = new Set<Running>();
+  /** Those of the app that wait for their component. */
+  private unloaded: ReadonlySet<string> = new Set();
   private readonly pubSubs: PubSubs;
   private readonly createHandler: CreateHandler;
   private readonly log: Log;
@@ -65,11 +67,7 @@ export class Subscriptions {
     const added = [...wanted].filter(([key]) => !this.running.has(key) && !this.closed);
     const opened = await Promise.all(added.map(([key, spec]) => this.start(key, spec, recipient)));
     this.tell(added.filter((_, index) => opened[index]).map(([, spec]) => spec));
-    for (const { topic, pubsubName } of specs) {
-      if (!this.pubSubs.has(pubsubName)) {
-        this.log.warn(`subscription to topic ${topic} names pubsub ${pubsubName}, which is not loaded`);
-      }
-    }
+    this.tellUnloaded(specs.filter(({ pubsubName }) => !this.pubSubs.has(pubsubName)));
   }
 
   /** Opens one spec or rejects saying why; the caller closes it. For a recipient that waits for the answer. */
@@ -118,6 +116,15 @@ export class Subscriptions {
     for (const name of new Set(opened.map(({ pubsubName }) => pubsubName))) {
       const topics = opened.filter(({ pubsubName }) => pubsubName === name).map(({ topic }) => topic);
       this.log.info(`app is subscribed to the following topics: [[${topics.join(' ')}]] through pubsub=${name}`);
+    }
+  }
+
+  /** Once, and not again at each reload. */
+  private tellUnloaded(specs: readonly SubscriptionSpec[]): void {
+    const known = this.unloaded;
+    this.unloaded = new Set(specs.map(keyOf));
+    for (const spec of specs.filter((one) => !known.has(keyOf(one)))) {
+      this.log.warn(`subscription to topic ${spec.topic} names pubsub ${spec.pubsubName}, which is not loaded`);
     }
   }
 
