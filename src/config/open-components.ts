@@ -223,7 +223,7 @@ async function openBroker(
     consumerId: given || appId,
     consumerIdGiven: given !== '',
     home: environment.home,
-    log: log.scoped('dapr.contrib'),
+    log: log.scoped('dapr.contrib', { component: label }),
     initSignal: gaveUp,
   });
   try {

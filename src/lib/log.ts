@@ -6,8 +6,8 @@ export interface Log {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** The same log under another scope, for example `dapr.runtime`. */
-  scoped(scope: string): Log;
+  /** The same log under another scope, for example `dapr.runtime`. `fields` are those of each of its lines. */
+  scoped(scope: string, fields?: LogFields): Log;
 }
 
 /** The log of a process. */

@@ -34,34 +34,40 @@ export function createLogger(options: LoggerOptions): ProcessLog {
 class Logger implements ProcessLog {
   private readonly sink: Sink;
   private readonly scope: string;
+  private readonly fields: LogFields;
 
-  constructor(sink: Sink, scope: string) {
+  constructor(sink: Sink, scope: string, fields: LogFields = {}) {
     this.sink = sink;
     this.scope = scope;
+    this.fields = fields;
   }
 
   debug(message: string, fields?: LogFields): void {
-    this.sink.log('debug', this.scope, message, fields);
+    this.log('debug', message, fields);
   }
 
   info(message: string, fields?: LogFields): void {
-    this.sink.log('info', this.scope, message, fields);
+    this.log('info', message, fields);
   }
 
   warn(message: string, fields?: LogFields): void {
-    this.sink.log('warning', this.scope, message, fields);
+    this.log('warning', message, fields);
   }
 
   error(message: string, fields?: LogFields): void {
-    this.sink.log('error', this.scope, message, fields);
+    this.log('error', message, fields);
   }
 
   fatal(message: string): void {
-    this.sink.log('fatal', this.scope, message, undefined);
+    this.log('fatal', message, undefined);
   }
 
-  scoped(scope: string): Log {
-    return new Logger(this.sink, scope);
+  scoped(scope: string, fields?: LogFields): Log {
+    return new Logger(this.sink, scope, fields);
+  }
+
+  private log(level: string, message: string, fields: LogFields | undefined): void {
+    this.sink.log(level, this.scope, message, { ...this.fields, ...fields });
   }
 }
 
@@ -137,7 +143,7 @@ class Sink {
     this.lines = new LineWriter(options.file === '' ? STDOUT : openSync(options.file, 'a'));
   }
 
-  log(level: string, scope: string, message: string, fields: LogFields | undefined): void {
+  log(level: string, scope: string, message: string, fields: LogFields): void {
     const rank = RANK[level === 'warning' ? 'warn' : (level as LogLevel)];
     if (rank < this.least) return;
     if (rank >= RANK.warn && !this.mayPrint(level, scope, message)) return;
@@ -153,7 +159,7 @@ class Sink {
       setTimeout(() => {
         this.budgets.delete(key);
         const { held } = budget as Budget;
-        if (held > 0) this.print(level, scope, `${held} more like this: ${opening}…`, undefined);
+        if (held > 0) this.print(level, scope, `${held} more like this: ${opening}…`, {});
       }, WINDOW_MS).unref();
     }
     if (budget.left > 0) budget.left--;
@@ -161,7 +167,7 @@ class Sink {
     return budget.held === 0;
   }
 
-  private print(level: string, scope: string, msg: string, fields: LogFields | undefined): void {
+  private print(level: string, scope: string, msg: string, fields: LogFields): void {
     const { appId, version, json } = this.options;
     const line = {
       time: new Date().toISOString(),

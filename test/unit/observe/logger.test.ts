@@ -36,6 +36,15 @@ test('JSON lines have the same fields', async (t) => {
   t.like(JSON.parse(String(line)), { level: 'warning', msg: 'careful', n: 1, app_id: 'app', type: 'log' });
 });
 
+test('each line of a scope has the fields of the scope', async (t) => {
+  const { log, lines } = logger(t);
+  log.scoped('dapr.contrib', { component: 'pubsub (pubsub.redis/v1)' }).warn('away', { n: 1 });
+  t.regex(
+    String((await lines(1))[0]),
+    /msg="away" component="pubsub \(pubsub\.redis\/v1\)" n=1 app_id=app .* scope=dapr\.contrib /,
+  );
+});
+
 test('what is below the level is not written', async (t) => {
   const { log, lines } = logger(t, { level: 'error' });
   log.debug('a');
