@@ -82,7 +82,9 @@ export class Guard {
     for (const state of STATES) this.know('circuitbreaker', circuitBreaker.resource, state);
     const name = `${circuitBreaker.name}-${context.component}`;
     const changed = (from: BreakerState, to: BreakerState): void => {
-      context.log.info(`Circuit breaker "${name}" changed state from ${from} to ${to}`);
+      const text = `Circuit breaker "${name}" changed state from ${from} to ${to}`;
+      if (to === 'open') context.log.warn(text);
+      else context.log.info(text);
       this.tell('activated', 'circuitbreaker', to);
     };
     this.breaker = new CircuitBreaker(circuitBreaker.value, changed, context.now);

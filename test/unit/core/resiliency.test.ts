@@ -121,7 +121,7 @@ test('while the inbound breaker is open the app is left alone and events come ag
   reply = SUCCESS;
   t.is(await guarded.deliver(EVENT, never()), SUCCESS);
   t.deepEqual(lines, [
-    'info Circuit breaker "cb-pubsub" changed state from closed to open',
+    'warn Circuit breaker "cb-pubsub" changed state from closed to open',
     'info Circuit breaker "cb-pubsub" changed state from open to half-open',
     'info Circuit breaker "cb-pubsub" changed state from half-open to closed',
   ]);
