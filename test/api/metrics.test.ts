@@ -116,7 +116,7 @@ test('an app that does not answer is status 500 and Unavailable', async (t) => {
 
 test('a Configuration says what stands in the labels, which buckets there are, and that errors are counted', async (t) => {
   const spec =
-    '  metrics:\n    latencyDistributionBuckets: [5, 500]\n    recordErrorCodes: true\n    http:\n' +
+    '  metrics:\n    latencyDistributionBuckets: [5, 60000]\n    recordErrorCodes: true\n    http:\n' +
     '      increasedCardinality: false\n      excludeVerbs: true\n      pathMatching: ["/v1.0/publish/pubsub/{topic}"]\n';
   const daprd = await withConfiguration(t, spec);
   for (const topic of ['a', 'b']) await publish(daprd, topic, '1');
@@ -126,7 +126,7 @@ test('a Configuration says what stands in the labels, which buckets there are, a
   await shows(t, daprd, [
     `dapr_http_server_request_count${path}} 2`,
     'dapr_http_server_request_count{app_id="app",method="",path="",status="404"} 2',
-    `dapr_http_server_latency_bucket${path},le="500"} 2`,
+    `dapr_http_server_latency_bucket${path},le="60000"} 2`,
     `dapr_http_server_latency_bucket${path},le="+Inf"} 2`,
     'dapr_error_code_total{app_id="app",category="pubsub",error_code="ERR_PUBSUB_NOT_FOUND"} 1',
     'dapr_error_code_total{app_id="app",category="service-invocation",error_code="ERR_DIRECT_INVOKE"} 1',
