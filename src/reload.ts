@@ -12,6 +12,7 @@ import type { SubscriptionSpec } from './core/subscription.ts';
 import type { Subscriptions } from './core/subscriptions.ts';
 import { deadlineAfter } from './lib/deadline.ts';
 import type { Log } from './lib/log.ts';
+import type { LoadedResources } from './loaded-resources.ts';
 import type { Streams } from './rpc/subscribe.ts';
 
 /** What runs, and is changed. */
@@ -23,9 +24,7 @@ export interface Reloaded {
 }
 
 export interface ReloadContext extends Reloaded {
-  readonly load: () => Promise<Resources>;
-  /** Hears of what is loaded now, for all that is neither component nor subscription. */
-  readonly onLoaded: (resources: Resources) => Promise<void>;
+  readonly files: LoadedResources;
   readonly log: Log;
 }
 
@@ -74,8 +73,8 @@ class Reloader {
   }
 
   private async run(): Promise<void> {
-    const { load, app, onLoaded } = this.context;
-    const resources = await load();
+    const { files, app } = this.context;
+    const resources = await files.load();
     const faults = faultsOf(resources);
     const isWorse = !faults.isSubsetOf(this.knownFaults);
     if (isWorse) throw new Error([...faults.difference(this.knownFaults)].join('; '));
@@ -86,7 +85,7 @@ class Reloader {
     await this.changeSubscriptions(resources.subscriptions);
     await app.declare(this.declared);
     this.tellConfigurations(resources.configurations);
-    await onLoaded(resources);
+    await files.adopt(resources);
   }
 
   /**

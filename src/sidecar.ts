@@ -9,9 +9,8 @@ import { App, describeApp } from './app.ts';
 import { findBroker } from './brokers/index.ts';
 import { DEFAULT_CONFIGURATION, loadConfiguration, type Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
-import { ASSUMED_COMPONENT, openComponents, tellOfAssumed, type Components } from './config/open-components.ts';
-import { readResiliency } from './config/resiliency.ts';
-import { loadResources, type Resources } from './config/resources.ts';
+import { openComponents, tellOfAssumed, type Components } from './config/open-components.ts';
+import type { Resources } from './config/resources.ts';
 import { CustomMetadata } from './core/custom-metadata.ts';
 import { messageOf } from './core/errors.ts';
 import { Publisher } from './core/publisher.ts';
@@ -28,6 +27,7 @@ import { endGroup } from './lib/process-table.ts';
 import { Readiness } from './lib/readiness.ts';
 import type { Registration } from './lib/registry.ts';
 import type { Reporter } from './lib/report.ts';
+import { LoadedResources } from './loaded-resources.ts';
 import { openMetrics, type Metrics } from './observe/metrics.ts';
 import { openTracing, type Tracing } from './observe/tracing.ts';
 import { reloadOnChange, type Reloaded } from './reload.ts';
@@ -67,9 +67,7 @@ export class Sidecar {
   private readonly leaving = new AbortController();
   private readonly custom = new CustomMetadata();
   private configuration: Configuration = DEFAULT_CONFIGURATION;
-  private resources: Resources | undefined;
-  /** Until a file names a component: events must go nowhere else while that file is away. */
-  private assumes = true;
+  private resources!: LoadedResources;
   private components: Components | undefined;
   private subscriptions: Subscriptions | undefined;
   private streams: Streams | undefined;
@@ -185,6 +183,8 @@ export class Sidecar {
     this.tracing = openTracing(tracing, appId, runtimeLog);
     this.metrics = await openMetrics({ appId, namespace: environment.namespace }, metrics, runtimeLog);
     this.resiliency = new Resiliency({ onPolicy: this.metrics.onPolicy, log: runtimeLog });
+    const { resiliency } = this;
+    this.resources = new LoadedResources({ options, resiliency, metrics: this.metrics, log });
   }
 
   /** Stops once; later calls change nothing. `ended` resolves when it is done. */
@@ -251,9 +251,9 @@ export class Sidecar {
     const { options, log, reporter } = this.deps;
     const { appId, environment, resourcesPaths } = options;
     log.info('Loading components…');
-    const resources = await this.load();
-    await this.usePolicies(resources);
-    if (this.assumes) log.info(tellOfAssumed(resourcesPaths, environment.home));
+    const resources = await this.resources.load();
+    await this.resources.adopt(resources);
+    if (this.resources.assumes) log.info(tellOfAssumed(resourcesPaths, environment.home));
     const components = await openComponents(resources.components, {
       ...{ findBroker, appId, environment, log },
       denied: this.configuration.deniedComponents,
@@ -264,7 +264,6 @@ export class Sidecar {
     log.info('All outstanding components processed');
     log.info('Loading Declarative Subscriptions…');
     for (const { name } of resources.subscriptions) log.info(`Found Subscription: ${name}`);
-    this.resources = resources;
     await checkRules(resources.subscriptions).catch((error: unknown) => {
       throw new Error(`failed to load declarative subscriptions: ${messageOf(error)}`, { cause: error });
     });
@@ -273,38 +272,16 @@ export class Sidecar {
     return { components, resources };
   }
 
-  private async load(): Promise<Resources> {
-    const { options, log } = this.deps;
-    const { appId, environment, resourcesPaths } = options;
-    const loaded = await loadResources(resourcesPaths, { appId, namespace: environment.namespace, log });
-    this.assumes &&= !loaded.namesComponents;
-    return this.assumes ? { ...loaded, components: [ASSUMED_COMPONENT] } : loaded;
-  }
-
-  /** Takes over what is neither component nor subscription. Policies only when they changed: their breakers start closed. */
-  private async adopt(loaded: Resources): Promise<void> {
-    const changed = JSON.stringify(loaded.resiliencies) !== JSON.stringify(this.resources?.resiliencies);
-    this.resources = loaded;
-    if (changed) await this.usePolicies(loaded);
-  }
-
-  private async usePolicies({ resiliencies }: Resources): Promise<void> {
-    const policies = await readResiliency(resiliencies, this.deps.log.scoped('dapr.runtime'));
-    policies.loaded.forEach(this.metrics.onPolicies);
-    this.resiliency.use(policies);
-  }
-
   private watchResources(resources: Resources, running: Reloaded): void {
     const { options, log } = this.deps;
     const { resourcesPaths: directories, hotReloadIntervalMs: intervalMs } = options;
-    if ((directories.length === 0 && !this.assumes) || this.configuration.features.get('HotReload') === false) return;
-    const context = {
-      ...running,
-      load: () => this.load(),
-      onLoaded: (loaded: Resources) => this.adopt(loaded),
-      log,
-    };
-    reloadOnChange(resources, context, { directories, intervalMs, signal: this.leaving.signal });
+    if ((directories.length === 0 && !this.resources.assumes) || this.configuration.features.get('HotReload') === false)
+      return;
+    reloadOnChange(
+      resources,
+      { ...running, files: this.resources, log },
+      { directories, intervalMs, signal: this.leaving.signal },
+    );
   }
 
   private createHandler(publisher: Publisher): CreateHandler {
@@ -329,15 +306,13 @@ export class Sidecar {
 
   private describe() {
     const { options, version } = this.deps;
-    const { resiliencies = [], httpEndpoints = [] } = this.resources ?? {};
     return metadataOf({
       appId: options.appId,
       version,
       enabledFeatures: [...this.configuration.features].filter(([, enabled]) => enabled).map(([name]) => name),
       components: this.components?.loaded ?? [],
       subscriptions: this.specs,
-      resiliencies: resiliencies.map(({ name }) => name),
-      httpEndpoints: httpEndpoints.map(({ name }) => name),
+      ...this.resources.names,
       extended: this.custom.entries,
       ...describeApp(options),
     });

@@ -47,7 +47,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   rpc: { files: /^src\/rpc\//, imports: ['src/channels/', ...PROTO], packages: ['@grpc/*', '@bufbuild/protobuf'] },
   http: { files: /^src\/http\//, imports: ['src/rpc/', ...PROTO], packages: ['koa'] },
   sidecar: {
-    files: /^src\/(sidecar|servers|announce|app|deliveries|reload|daemon)\.ts$/,
+    files: /^src\/(sidecar|servers|announce|app|deliveries|loaded-resources|reload|daemon)\.ts$/,
     imports: ['src/', 'gen/', '!src/cli/', '!src/dapr'],
     packages: [],
   },
