@@ -1,6 +1,7 @@
 /** Calls that a real sidecar passes on to its app, where both sides may say anything. An input is call and answer as JSON. */
 
 import { connect, type ClientHttp2Session } from 'node:http2';
+import { framed } from '../src/channels/framing.ts';
 import { fields, frame, headersFrame, startFrameApp, type Field } from '../test/_support/frames.ts';
 import type { Random } from './random.ts';
 import { startFuzzed } from './sidecar.ts';
@@ -33,6 +34,8 @@ const VALUES = [
   'trailers',
   'app',
 ];
+/** A message, as both sides send it. */
+const MESSAGE = framed([Buffer.from('x')]);
 const [DATA, RST_STREAM, GOAWAY] = [0, 3, 7] as const;
 
 const oddFields = (random: Random): Field[] =>
@@ -44,8 +47,7 @@ function answerOf(random: Random): Buffer {
     [':status', random.chance(85) ? '200' : random.pick(['103', '204', '404', '503', 'x'])],
     ['content-type', random.chance(85) ? 'application/grpc' : random.text()],
   ];
-  const body = Buffer.concat([Buffer.from([0, 0, 0, 0, 1]), Buffer.from('x')]);
-  const message = frame(DATA, 0, 0, random.chance(70) ? body : random.damage(body));
+  const message = frame(DATA, 0, 0, random.chance(70) ? MESSAGE : random.damage(MESSAGE));
   const code = Buffer.from([0, 0, 0, random.below(15)]);
   return random.pick([
     () =>
@@ -56,7 +58,7 @@ function answerOf(random: Random): Buffer {
       ]),
     () => headersFrame(0, [...ok, status, ...oddFields(random)], true),
     () => Buffer.concat([headersFrame(0, ok), message, frame(RST_STREAM, 0, 0, code)]),
-    () => Buffer.concat([frame(RST_STREAM, 0, 0, code)]),
+    () => frame(RST_STREAM, 0, 0, code),
     () => frame(GOAWAY, 0, 0, Buffer.concat([Buffer.alloc(4), code])),
     () =>
       Buffer.concat([headersFrame(0, ok), frame(random.below(12), random.below(256), 0, Buffer.from(random.text()))]),
@@ -66,13 +68,12 @@ function answerOf(random: Random): Buffer {
 }
 
 function relayed(random: Random): Buffer {
-  const body = Buffer.concat([Buffer.from([0, 0, 0, 0, 1]), Buffer.from('x')]);
   const call: Relayed = {
     path: random.chance(70)
       ? '/own.Service/x'
       : random.pick(['/', '//', '/x', '/grpc.health.v1.Health/Check', '/a/b/c']),
     headers: random.chance(50) ? [] : oddFields(random),
-    body: (random.chance(70) ? body : random.damage(body)).toString('base64'),
+    body: (random.chance(70) ? MESSAGE : random.damage(MESSAGE)).toString('base64'),
     answer: answerOf(random).toString('base64'),
   };
   return Buffer.from(JSON.stringify(call));
@@ -127,7 +128,7 @@ function carryOut(session: ClientHttp2Session, { path, headers, body }: Relayed)
 const PLAIN: Relayed = {
   path: '/own.Service/x',
   headers: [],
-  body: Buffer.from([0, 0, 0, 0, 0]).toString('base64'),
+  body: framed([Buffer.alloc(0)]).toString('base64'),
   answer: '',
 };
 

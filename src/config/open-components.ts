@@ -127,9 +127,8 @@ export class Components {
 
   /** Rejects when nothing opens its type, or nothing would with these settings. Looks no further, at no server. */
   async check(spec: ComponentSpec): Promise<void> {
-    const { findBroker, environment } = this.context;
     if (OTHERS.has(spec.type.split('.')[0] as string)) return;
-    const factory = hasVersion(spec) && (await findBroker(spec.type, environment.componentsSocketsFolder));
+    const factory = await factoryOf(spec, this.context);
     if (!factory) throw new Error(`component ${componentLabel(spec)}: there is no such type`);
     if (awaitedSecretStore(spec, this.stores) !== undefined) return;
     const { settings } = await this.resolve(spec);
@@ -190,6 +189,14 @@ const OTHERS: ReadonlySet<string> = new Set([
 /** Of every broker there is only the first version: v1, v0, or none written. */
 const hasVersion = ({ version }: ComponentSpec): boolean => /^v[01]$/i.test(version);
 
+/** Who opens components of that type and version. */
+async function factoryOf(
+  spec: ComponentSpec,
+  { findBroker, environment }: OpenContext,
+): Promise<BrokerFactory | undefined> {
+  return hasVersion(spec) ? findBroker(spec.type, environment.componentsSocketsFolder) : undefined;
+}
+
 const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['message-ttl', 'MESSAGE_TTL'],
   ['wildcard-topics', 'SUBSCRIBE_WILDCARDS'],
@@ -200,14 +207,14 @@ const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
-  { findBroker, appId, environment, onComponent, log, signal }: OpenContext,
+  context: OpenContext,
 ): Promise<Broker> {
-  const { componentsSocketsFolder } = environment;
-  const factory = hasVersion(spec) && (await findBroker(spec.type, componentsSocketsFolder));
+  const { appId, environment, onComponent, log, signal } = context;
+  const factory = await factoryOf(spec, context);
   if (!factory) {
     onComponent?.(spec.name, spec.type, 'creation');
     const searched = hasVersion(spec)
-      ? `it is not built in, and no socket of that name is in ${componentsSocketsFolder}`
+      ? `it is not built in, and no socket of that name is in ${environment.componentsSocketsFolder}`
       : 'there is no version but v1';
     throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
   }
