@@ -41,7 +41,7 @@ const [DATA, RST_STREAM, GOAWAY] = [0, 3, 7] as const;
 const oddFields = (random: Random): Field[] =>
   random.many(3, () => [random.pick(NAMES), random.chance(60) ? random.pick(VALUES) : random.text()] as const);
 
-function answerOf(random: Random): Buffer {
+export function answerOf(random: Random): Buffer {
   const status: Field = ['grpc-status', random.chance(70) ? random.pick(['0', '9']) : random.text()];
   const ok: Field[] = [
     [':status', random.chance(85) ? '200' : random.pick(['103', '204', '404', '503', 'x'])],
@@ -80,7 +80,7 @@ function relayed(random: Random): Buffer {
 }
 
 /** The frames, on another stream; those of the connection stay where they are. */
-function onStream(frames: Buffer, stream: number): Buffer {
+export function onStream(frames: Buffer, stream: number): Buffer {
   const out = Buffer.from(frames);
   for (let at = 0; at + 9 <= out.length; at += 9 + out.readUIntBE(at, 3)) {
     if (![4, 6, GOAWAY].includes(out[at + 3] as number)) out.writeUInt32BE(stream, at + 5);

@@ -25,9 +25,11 @@ import type { Log } from '../lib/log.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
 import { callMetadataOf, invocationMetadata, pubsubHeader, withToken, type AppToken } from './app-headers.ts';
-import { GrpcCallError, GrpcClient } from './grpc-client.ts';
+import { GrpcCallError } from './call-end.ts';
+import { GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
 import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
+import { RelayClient } from './relay-client.ts';
 import { eventBatch, topicEvent, type UnknownData } from './topic-event.ts';
 
 export interface GrpcChannelOptions {
@@ -59,28 +61,21 @@ export class GrpcChannel implements AppChannel {
   readonly turns: Semaphore | undefined;
   private readonly options: GrpcChannelOptions;
   private readonly client: GrpcClient;
-  /** Calls that are passed on are as long as others want. They must not take what the app allows on a connection from events. */
-  private readonly relayed: GrpcClient;
+  /** Calls that are passed on are as long as others want: they do not take what the app allows on a connection. */
+  private readonly relayed: RelayClient;
   /** Of BULK_METHODS, the one that the app answered last. */
   private bulkMethod: 0 | 1 = 0;
 
   constructor(options: GrpcChannelOptions) {
-    const { tls, address, port, maxBodyBytes, traffic } = options;
-    const host = address.includes(':') ? `[${address}]` : address;
+    const { tls, address: host, port, maxBodyBytes: maxMessageBytes, idleMs, traffic } = options;
     this.options = options;
     this.turns = options.maxConcurrency > 0 ? new Semaphore(options.maxConcurrency) : undefined;
-    const to = {
-      authority: `${tls ? 'https' : 'http'}://${host}:${port}`,
-      maxMessageBytes: maxBodyBytes,
-      idleMs: options.idleMs,
-    };
-    this.relayed = new GrpcClient({ ...to, onCall: undefined });
-    this.client = new GrpcClient({
-      ...to,
-      onCall:
-        traffic &&
-        ((call) => (call.method === HEALTH ? traffic.grpcProbed(call.code, call.ms) : traffic.grpcCalled(call))),
-    });
+    const authority = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    this.relayed = new RelayClient(authority, idleMs);
+    const onCall: Traffic['grpcCalled'] | undefined =
+      traffic &&
+      ((call) => (call.method === HEALTH ? traffic.grpcProbed(call.code, call.ms) : traffic.grpcCalled(call)));
+    this.client = new GrpcClient({ host, port, tls, maxMessageBytes, idleMs, onCall });
   }
 
   async deliver(event: TopicEvent, signal: AbortSignal): Promise<Answer> {

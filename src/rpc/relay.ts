@@ -5,7 +5,7 @@
 
 import { constants, type ClientHttp2Stream, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { CallEnd } from '../channels/grpc-client.ts';
+import { CallEnd } from '../channels/call-end.ts';
 import { GrpcCode, SidecarError } from '../core/errors.ts';
 import type { Relay } from '../core/invocation.ts';
 import type { MemoryBudget, Waiting } from '../lib/memory-budget.ts';
@@ -74,14 +74,19 @@ class Relayed implements Waiting {
 
   run(): void {
     const { call, client, app } = this;
-    const end = new CallEnd(app);
+    const end = new CallEnd();
+    const session = app.session; // the stream forgets it when it closes
+    let failed: string | undefined;
+    app.on('error', ({ message }) => (failed ??= message));
     call.onCancelled(() => this.leave());
     call.onClose(() => this.leave());
     this.pump(client, app, STREAM_WINDOW_BYTES);
     client.once('end', () => {
       if (!client.closed) app.end(); // a reset is an end, too, and none of the request
     });
+    app.once('trailers', (_headers, _flags, raw) => end.read(raw));
     app.once('response', (_headers, _flags, raw) => {
+      end.read(raw);
       if (end.type === undefined) return void app.resume();
       call.answerAs(end.type);
       if (end.headers) return void app.resume(); // no message comes
@@ -91,7 +96,9 @@ class Relayed implements Waiting {
     const answer = (): void => {
       if (this.isOver) return;
       this.leave();
-      const { code, message: details } = end.failure() ?? { ...OK, message: '' };
+      const isLost = session?.destroyed !== false && (failed !== undefined || !end.headers);
+      const failure = end.failure(app.rstCode ?? 0, isLost ? (failed ?? 'the connection was lost') : undefined);
+      const { code, message: details } = failure ?? { ...OK, message: '' };
       if (end.headers) call.end({ code, details, trailers: trailersOf(end.headers) });
       else call.end(code === GrpcCode.CANCELLED && call.isLate ? LATE : { code, details }); // its app knew first
     };

@@ -4,7 +4,7 @@ import { connect, type ClientHttp2Session, type ClientHttp2Stream, type SessionO
 import type { ExecutionContext } from 'ava';
 import { PublishEventRequest } from '../../../gen/dapr/proto/runtime/v1/pubsub.ts';
 import { ApiAccess } from '../../../src/core/api-access.ts';
-import type { GrpcClient } from '../../../src/channels/grpc-client.ts';
+import type { RelayClient } from '../../../src/channels/relay-client.ts';
 import { framed } from '../../../src/channels/framing.ts';
 import { ConnectionLimit } from '../../../src/lib/connection-limit.ts';
 import { MemoryBudget } from '../../../src/lib/memory-budget.ts';
@@ -26,11 +26,11 @@ export interface Stage {
   /** Publishes that wait for it. */
   readonly held: (() => void)[];
   /** To whom calls of other services go. */
-  readonly app: GrpcClient | undefined;
+  readonly app: RelayClient | undefined;
 }
 
 /** Publishes to the topic `held` wait to be let go, an answer about the sidecar is long. */
-export async function serve(t: ExecutionContext, app?: GrpcClient, budgetBytes = BUDGET_BYTES): Promise<Stage> {
+export async function serve(t: ExecutionContext, app?: RelayClient, budgetBytes = BUDGET_BYTES): Promise<Stage> {
   const budget = new MemoryBudget(budgetBytes);
   const stage: Stage = { port: 0, budget, calls: [], streams: [], held: [], app };
   const api: Partial<DaprApi> = {
@@ -52,7 +52,7 @@ export async function serve(t: ExecutionContext, app?: GrpcClient, budgetBytes =
       serve: (call: ServerCall) => void stage.streams.push(call),
       close: () => undefined,
     } as unknown as Streams,
-    relay: ({ path, headers }, signal) => (stage.app as GrpcClient).open(path, headers, signal),
+    relay: ({ path, headers }, signal) => (stage.app as RelayClient).open(path, headers, signal),
     ready: () => true,
     onReadyChange: () => () => undefined,
     apiToken: '',

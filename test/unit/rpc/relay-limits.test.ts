@@ -3,12 +3,12 @@
 import { constants, createServer, type ClientHttp2Stream, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import { GrpcClient } from '../../../src/channels/grpc-client.ts';
+import { RelayClient } from '../../../src/channels/relay-client.ts';
 import { until } from '../../_support/until.ts';
 import { BUDGET_BYTES, clientOf, message, MESSAGE_BYTES, serve, statusOf } from './_small-server.ts';
 
 /** An app that is called at the bytes, and leaves all of them unread until it is told. */
-async function startApp(t: ExecutionContext, onCall: (stream: ServerHttp2Stream) => void): Promise<GrpcClient> {
+async function startApp(t: ExecutionContext, onCall: (stream: ServerHttp2Stream) => void): Promise<RelayClient> {
   const server = createServer().on('stream', (stream) => {
     stream.on('error', () => undefined);
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -17,8 +17,7 @@ async function startApp(t: ExecutionContext, onCall: (stream: ServerHttp2Stream)
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  const more = { maxMessageBytes: 0, idleMs: 60_000, onCall: undefined };
-  const app = new GrpcClient({ authority: `http://127.0.0.1:${port}`, ...more });
+  const app = new RelayClient(`http://127.0.0.1:${port}`, 60_000);
   t.teardown(() => {
     app.close();
     server.close();
