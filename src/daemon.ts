@@ -2,13 +2,20 @@
 
 import { flushCompileCache } from 'node:module';
 import { serialize, setFlagsFromString } from 'node:v8';
-import { parseDaprdFlags, usage, UsageError, type DaprdCommand, type DaprdOptions } from './config/flags.ts';
+import {
+  parseDaprdFlags,
+  StartupError,
+  usage,
+  UsageError,
+  type DaprdCommand,
+  type DaprdOptions,
+} from './config/flags.ts';
 import { messageOf } from './core/errors.ts';
 import type { Log } from './lib/log.ts';
 import { packageVersion } from './lib/package-root.ts';
-import { reporter } from './lib/report.ts';
+import { reporter as reporterOf } from './lib/report.ts';
 import { createLogger } from './observe/logger.ts';
-import { Sidecar } from './sidecar.ts';
+import { Sidecar, type SidecarDeps } from './sidecar.ts';
 
 const VERSION = packageVersion();
 const ENGINE_FLAGS = ['--heap-growing-percent=150', '--no-maglev', '--invocation-count-for-turbofan=500'];
@@ -19,6 +26,7 @@ export async function main(argv: readonly string[], variables: NodeJS.ProcessEnv
   try {
     command = parseDaprdFlags(argv, variables);
   } catch (error) {
+    if (error instanceof StartupError) return failToStart(error.message);
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`${error.message}\n\nRun daprd --help for the flags.\n`);
     return 2;
@@ -41,6 +49,14 @@ export async function main(argv: readonly string[], variables: NodeJS.ProcessEnv
   }
 }
 
+/** For who reads the log alone, as a start that fails later. What the flags say of the log cannot be told from wrong ones. */
+async function failToStart(reason: string): Promise<number> {
+  const log = createLogger({ level: 'info', json: false, file: '', appId: '', version: VERSION });
+  log.fatal(`Fatal error from runtime: ${reason}`);
+  await log.written();
+  return 1;
+}
+
 const WAIT_MS = 60_000;
 const WAIT_POLL_MS = 100;
 
@@ -57,7 +73,7 @@ async function waitUntilReady(port: number): Promise<void> {
 
 async function run(options: DaprdOptions): Promise<number> {
   const log = createLogger({ ...options.log, appId: options.appId, version: VERSION });
-  const reports = reporter(process);
+  const reporter = reporterOf(process);
   const exit = (code: number): void => process.exit(code);
   log.info(`Starting Dapr Runtime -- version ${VERSION} -- commit unknown`);
   log.info(`Log level set to: ${options.log.level}`);
@@ -66,9 +82,17 @@ async function run(options: DaprdOptions): Promise<number> {
   for (const warning of options.warnings) log.warn(warning);
   if (options.ignored.length > 0) log.debug(`flags without effect here: ${options.ignored.join(', ')}`);
   goOnAfterErrors(log);
+  const code = await runSidecars({ options, version: VERSION, log, reporter, exit });
+  await log.written();
+  return code;
+}
+
+/** One after the other, until one is not to be followed by another. Resolves with the exit code. */
+async function runSidecars(deps: SidecarDeps): Promise<number> {
+  const { log, reporter } = deps;
   const signals = new Signals(log);
   for (;;) {
-    const sidecar = new Sidecar({ options, version: VERSION, log, reporter: reports, exit });
+    const sidecar = new Sidecar(deps);
     signals.sidecar = sidecar;
     try {
       await sidecar.start();
@@ -76,7 +100,7 @@ async function run(options: DaprdOptions): Promise<number> {
     } catch (error) {
       if (!sidecar.isStopping) {
         log.fatal(`Fatal error from runtime: ${messageOf(error)}`);
-        reports.send({ type: 'failed', message: messageOf(error) });
+        reporter.send({ type: 'failed', message: messageOf(error) });
         await sidecar.close(AbortSignal.abort()).catch(() => undefined);
         return 1;
       }

@@ -5,9 +5,9 @@ import { parseSettings, type Setting } from '../lib/settings.ts';
 import type { Variables } from './environment.ts';
 import { FLAG_GROUPS, FLAGS, IGNORED_FLAGS, type FlagValues } from './flag-table.ts';
 import { nearest } from '../lib/nearest.ts';
-import { optionsFrom, UsageError, type DaprdOptions } from './options.ts';
+import { optionsFrom, StartupError, UsageError, type DaprdOptions } from './options.ts';
 
-export { UsageError, type DaprdOptions } from './options.ts';
+export { StartupError, UsageError, type DaprdOptions } from './options.ts';
 export type { PortChoice } from './flag-table.ts';
 
 export type DaprdCommand =
@@ -18,7 +18,8 @@ export type DaprdCommand =
 
 /**
  * What daprd is to do, from its arguments and `process.env`. Flags are `--name value` or `--name=value`, with one dash
- * or two; a boolean may stand alone. Throws a UsageError that says what is wrong.
+ * or two; a boolean may stand alone. Throws a UsageError that says what is wrong, a StartupError where
+ * it is no matter of spelling.
  */
 export function parseDaprdFlags(argv: readonly string[], variables: Variables): DaprdCommand {
   const given = readArguments(argv);
@@ -54,9 +55,9 @@ function readValues(raw: ReadonlyMap<string, string>): FlagValues {
 
 /** App ids are sent in headers, and a dot in one would end it in a name on the network. */
 function refuseAppId(appId: string): void {
-  if (appId === '') throw new UsageError('parameter app-id cannot be empty');
-  if (appId.includes('.')) throw new UsageError('parameter app-id cannot contain dots');
-  if (/[^\x21-\x7e]/.test(appId)) throw new UsageError('parameter app-id can contain visible ASCII characters only');
+  if (appId === '') throw new StartupError('parameter app-id cannot be empty');
+  if (appId.includes('.')) throw new StartupError('parameter app-id cannot contain dots');
+  if (/[^\x21-\x7e]/.test(appId)) throw new StartupError('parameter app-id can contain visible ASCII characters only');
 }
 
 const ALL: Readonly<Record<string, Setting<unknown>>> = { ...FLAGS, ...IGNORED_FLAGS };

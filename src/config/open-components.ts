@@ -64,6 +64,7 @@ export async function openComponents(specs: readonly ComponentSpec[], context: O
     } catch (error) {
       const text = `process component ${spec.name} error: ${messageOf(error)}`;
       if (!spec.ignoreErrors) {
+        context.log.warn(`Error processing component, daprd will exit gracefully: ${text}`);
         await components.close();
         throw new Error(text, { cause: error });
       }
@@ -101,7 +102,7 @@ export class Components {
 
   /** Opens one, unless it is denied, waits for a secret store or is no business of ours. Rejects when it cannot start. */
   async open(spec: ComponentSpec): Promise<void> {
-    const { appId, environment, log } = this.context;
+    const { log } = this.context;
     if (!this.isWanted(spec)) return;
     const { name, type, version } = spec;
     this.missing.add(name);
@@ -110,19 +111,30 @@ export class Components {
       log.warn(`Component ${name} references a secret store that isn't loaded: ${awaited}`);
       return;
     }
-    const { settings, topicPrefix } = await this.resolve(spec);
-    let capabilities: readonly string[] = [];
-    if (isSecretStore(spec)) {
-      this.stores.set(name, await openSecretStore(spec, settings, environment));
-    } else {
-      const broker = await openBroker(spec, settings, this.context);
-      capabilities = CAPABILITIES.filter(([feature]) => broker.features.has(feature)).map(([, text]) => text);
-      this.pubSubs.set(name, { name, type, version, broker, scopes: topicScopes(settings, appId), topicPrefix });
-    }
+    const label = componentLabel(spec);
+    const capabilities = await this.init(spec).catch((cause: unknown) => {
+      log.error(`Failed to init component ${label}: ${messageOf(cause)}`);
+      const text = `initialization error occurred for ${label}: ${messageOf(cause)}`;
+      throw new Error(`[INIT_COMPONENT_FAILURE]: ${text}`, { cause });
+    });
     this.missing.delete(name);
     this.listed.set(name, { name, type, version, capabilities });
     this.context.onComponent?.(name, type);
-    log.info(`Component loaded: ${componentLabel(spec)}`);
+    log.info(`Component loaded: ${label}`);
+  }
+
+  /** Opens what is wanted and waits for nothing; returns its capabilities. */
+  private async init(spec: ComponentSpec): Promise<readonly string[]> {
+    const { name, type, version } = spec;
+    const { settings, topicPrefix } = await this.resolve(spec);
+    if (isSecretStore(spec)) {
+      this.stores.set(name, await openSecretStore(spec, settings, this.context.environment));
+      return [];
+    }
+    const broker = await openBroker(spec, settings, this.context);
+    const scopes = topicScopes(settings, this.context.appId);
+    this.pubSubs.set(name, { name, type, version, broker, scopes, topicPrefix });
+    return CAPABILITIES.filter(([feature]) => broker.features.has(feature)).map(([, text]) => text);
   }
 
   /** Rejects when nothing opens its type, or nothing would with these settings. Looks no further, at no server. */
@@ -238,9 +250,7 @@ async function openBroker(
   } catch (error) {
     void opening.then((broker) => broker.close()).catch(() => undefined);
     onComponent?.(spec.name, spec.type, 'init');
-    throw new Error(`[INIT_COMPONENT_FAILURE]: initialization error occurred for ${label}: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw error;
   } finally {
     timeout.cancel();
   }

@@ -10,6 +10,9 @@ export type InitEndpoint = 'config' | 'subscribe';
 /** A command line that cannot be meant. Its message is for the person who typed it. */
 export class UsageError extends Error {}
 
+/** A command line that was understood and asks for what cannot be: a start that fails, as in Dapr. */
+export class StartupError extends UsageError {}
+
 /** Times are milliseconds. Empty text and empty lists: not given. */
 export interface DaprdOptions {
   readonly appId: string;
@@ -72,7 +75,7 @@ export interface AppHealthOptions {
 const HOT_RELOAD_INTERVAL_MS = 60_000;
 const GRACEFUL_SHUTDOWN_MS = 5000;
 
-/** The options behind the values of the flags. Throws a UsageError when they contradict each other or are out of range. */
+/** The options behind the values of the flags. Throws a StartupError when they contradict each other or are out of range. */
 export function optionsFrom(flags: FlagValues, ignored: readonly string[], variables: Variables): DaprdOptions {
   const environment = readEnvironment(variables);
   const everywhere = flags.mode === 'kubernetes' ? '0.0.0.0' : '127.0.0.1';
@@ -142,13 +145,13 @@ function appProtocol(given: string, ssl: boolean): AppProtocol {
   };
   const lower = given.toLowerCase();
   const protocol = Object.hasOwn(protocols, lower) ? protocols[lower] : undefined;
-  if (!protocol) throw new UsageError(`invalid value for 'app-protocol': ${given}`);
+  if (!protocol) throw new StartupError(`invalid value for 'app-protocol': ${given}`);
   return protocol;
 }
 
 function initEndpoint(value: string): InitEndpoint {
   if (value === 'config' || value === 'subscribe') return value;
-  throw new UsageError(`invalid value for 'disable-init-endpoints': ${value}`);
+  throw new StartupError(`invalid value for 'disable-init-endpoints': ${value}`);
 }
 
 function appHealth(flags: FlagValues): AppHealthOptions {
@@ -156,7 +159,7 @@ function appHealth(flags: FlagValues): AppHealthOptions {
   const intervalMs = positive(flags['app-health-probe-interval'], 5) * 1000;
   const timeoutMs = positive(flags['app-health-probe-timeout'], 500);
   if (timeoutMs > intervalMs) {
-    throw new UsageError("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'");
+    throw new StartupError("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'");
   }
   return {
     enabled: flags['enable-app-health-check'],
@@ -170,7 +173,7 @@ function appHealth(flags: FlagValues): AppHealthOptions {
 function sizes(flags: FlagValues): Pick<DaprdOptions, 'maxBodyBytes' | 'readBufferBytes'> {
   const bytes = flags['max-body-size'] ?? (flags['dapr-http-max-request-size'] ?? 4) * 2 ** 20;
   const buffer = flags['read-buffer-size'] ?? (flags['dapr-http-read-buffer-size'] ?? 4) * 2 ** 10;
-  if (buffer <= 0) throw new UsageError("invalid value for 'read-buffer-size': it must be more than 0");
+  if (buffer <= 0) throw new StartupError("invalid value for 'read-buffer-size': it must be more than 0");
   return { maxBodyBytes: bytes > 0 ? bytes : Infinity, readBufferBytes: buffer };
 }
 
@@ -189,14 +192,14 @@ function times(
 function refuseConflicts({ appPort, ...options }: Omit<DaprdOptions, 'warnings'>): void {
   const { appApiTokenHeader: header } = options.environment;
   if (!/^[0-9a-z_.-]+$/.test(header) || header.endsWith('-bin')) {
-    throw new UsageError(`invalid value for DAPR_APP_API_TOKEN_HEADER: ${header}`);
+    throw new StartupError(`invalid value for DAPR_APP_API_TOKEN_HEADER: ${header}`);
   }
   const socket = options.unixDomainSocket && socketFault(socketPath(options.unixDomainSocket, options.appId, 'http'));
-  if (socket) throw new UsageError(socket);
+  if (socket) throw new StartupError(socket);
   const ports = { 'dapr-http-port': options.httpPort, 'dapr-grpc-port': options.grpcPort };
   for (const [name, { port, search }] of Object.entries(ports)) {
     if (appPort !== 0 && port === appPort && !search) {
-      throw new UsageError(`the '${name}' argument value ${port} conflicts with 'app-port'`);
+      throw new StartupError(`the '${name}' argument value ${port} conflicts with 'app-port'`);
     }
   }
 }

@@ -14,4 +14,6 @@ export interface Log {
 export interface ProcessLog extends Log {
   /** Why it ends; written whatever the level. */
   fatal(message: string): void;
+  /** Resolves when each line is written, for who ends the process; in a second at the latest: nobody may be reading. */
+  written(): Promise<void>;
 }

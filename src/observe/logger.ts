@@ -62,6 +62,10 @@ class Logger implements ProcessLog {
     this.log('fatal', message, undefined);
   }
 
+  written(): Promise<void> {
+    return this.sink.written();
+  }
+
   scoped(scope: string, fields?: LogFields): Log {
     return new Logger(this.sink, scope, fields);
   }
@@ -74,6 +78,8 @@ class Logger implements ProcessLog {
 const STDOUT = 1;
 /** Lines that wait while the destination does not take any, in characters. What comes on top is dropped and counted. */
 const MAX_WAITING = 1_000_000;
+/** How long the end of the process may wait for somebody who reads the log. */
+const MAX_REST_MS = 1000;
 
 /** Lines on their way to a file descriptor, one write at a time and off the event loop: a reader that stops reading stops nothing here. */
 class LineWriter {
@@ -81,6 +87,7 @@ class LineWriter {
   private waiting = '';
   private writing = false;
   private dropped = 0;
+  private onRest: (() => void) | undefined;
 
   constructor(fd: number) {
     this.fd = fd;
@@ -93,8 +100,17 @@ class LineWriter {
     if (!this.writing) this.next();
   }
 
+  /** Resolves when everything is written, or `ms` are over. */
+  async rest(ms: number): Promise<void> {
+    if (!this.writing) return;
+    await new Promise<void>((resolve) => {
+      this.onRest = resolve;
+      setTimeout(resolve, ms);
+    });
+  }
+
   private next(): void {
-    if (this.waiting === '') return;
+    if (this.waiting === '') return this.onRest?.();
     const bytes = Buffer.from(this.waiting);
     this.waiting = this.dropped > 0 ? `${this.dropped} log lines dropped: nobody reads them\n` : '';
     this.dropped = 0;
@@ -141,6 +157,10 @@ class Sink {
     this.options = options;
     this.least = RANK[options.level];
     this.lines = new LineWriter(options.file === '' ? STDOUT : openSync(options.file, 'a'));
+  }
+
+  written(): Promise<void> {
+    return this.lines.rest(MAX_REST_MS);
   }
 
   log(level: string, scope: string, message: string, fields: LogFields): void {

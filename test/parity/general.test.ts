@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { startHttpApp } from '../_support/http-app.ts';
+import { freePorts } from '../_support/ports.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
 import { call, configuration, configured, declared, memory, startSidecar } from './_sidecar.ts';
@@ -145,8 +146,49 @@ for (const [what, spec, reason] of [
     const sidecar = await startSidecar(t, { resources: { 'a.yaml': document }, args, ready: false });
     t.is(await sidecar.exited, 1);
     const [line = '', ...more] = sidecar.log().trim().split('\n');
-    t.true(line.includes(`level=fatal msg="Fatal error from runtime: process component mine error: ${reason}`), line);
+    t.true(
+      line.includes(`level=fatal msg="Fatal error from runtime: process component mine error: `) &&
+        line.includes(reason),
+      line,
+    );
     t.deepEqual(more, []);
+  });
+}
+
+test('flags that ask for what cannot be end a start as any failure does, and a flag that is none is exit code 2', async (t) => {
+  const refused = await startSidecar(t, { args: ['--app-protocol=smoke'], ready: false });
+  t.is(await refused.exited, 1);
+  t.regex(refused.log(), /level=fatal msg="Fatal error from runtime: invalid value for 'app-protocol': smoke"/);
+  const mistyped = await startSidecar(t, { args: ['--app-protokoll=http'], ready: false });
+  t.is(await mistyped.exited, 2);
+});
+
+for (const ignoreErrors of [false, true]) {
+  test(`a component that does not open is told of in Dapr's words, and ${ignoreErrors ? 'passed over' : 'the exit code is 1'}`, async (t) => {
+    const [nowhere] = await freePorts(1);
+    const metadata = [{ name: 'redisHost', value: `127.0.0.1:${nowhere}` }];
+    const spec = { type: 'pubsub.redis', version: 'v1', initTimeout: '300ms', ignoreErrors, metadata };
+    const resources = { 'a.yaml': { ...memory('mine'), spec } };
+    const sidecar = await startSidecar(t, { resources, ready: ignoreErrors });
+    const occurred = '[INIT_COMPONENT_FAILURE]: initialization error occurred for mine (pubsub.redis/v1): init timeout';
+    const lines = [
+      'level=error msg="Failed to init component mine (pubsub.redis/v1): init timeout for component mine',
+      ...(ignoreErrors
+        ? [`level=error msg="Ignoring error processing component: process component mine error: ${occurred}`]
+        : [
+            `level=warning msg="Error processing component, daprd will exit gracefully: process component mine error: ${occurred}`,
+            `level=fatal msg="Fatal error from runtime: process component mine error: ${occurred}`,
+          ]),
+    ];
+    if (ignoreErrors) t.is(await sidecar.publish('a', 1), 404);
+    else t.is(await sidecar.exited, 1);
+    const log = sidecar.log();
+    const places = lines.map((line) => log.indexOf(line));
+    t.false(places.includes(-1), lines[places.indexOf(-1)] ?? '');
+    t.deepEqual(
+      places,
+      places.toSorted((a, b) => a - b),
+    );
   });
 }
 
