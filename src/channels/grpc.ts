@@ -28,7 +28,7 @@ import { callMetadataOf, invocationMetadata, pubsubHeader, withToken, type AppTo
 import { GrpcCallError } from './call-end.ts';
 import { GrpcClient } from './grpc-client.ts';
 import { encode } from './message-writer.ts';
-import { answerOfGrpcError, answerOfStatus } from './outcome.ts';
+import { answerOfGrpcError, answersByEntry, answerOfStatus } from './outcome.ts';
 import { RelayClient } from './relay-client.ts';
 import { eventBatch, topicEvent, type UnknownData } from './topic-event.ts';
 
@@ -98,10 +98,13 @@ export class GrpcChannel implements AppChannel {
       const request = { id: randomUUID(), metadata: { pubsubName }, topic, pubsubName, type: BULK_TYPE, path };
       const message = encode(eventBatch, { request, entries, unknown: this.options.unknownData });
       const answer = await this.callBulk(message, pubsubHeader(first), signal);
-      const statuses = new Map(
-        TopicEventBulkResponse.decode(answer).statuses.map(({ entryId, status }) => [entryId, status]),
+      const { statuses } = TopicEventBulkResponse.decode(answer);
+      const given = new Map(statuses.map(({ entryId, status }) => [entryId, answerOfStatus(status)]));
+      return answersByEntry(
+        given,
+        entries.map(({ entryId }) => entryId),
+        this.options.log,
       );
-      return entries.map(({ entryId }) => answerOfStatus(statuses.get(entryId)));
     } catch (error) {
       return events.map(() => failure(error));
     }

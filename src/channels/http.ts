@@ -76,7 +76,8 @@ class HttpChannel implements AppChannel {
     const ids = events.map(() => randomUUID());
     const headers = [...OWN, 'content-type', 'application/json', ...pubsubHeader(first)];
     const reply = await this.post(first.path, bulkBody(events, ids), headers, signal);
-    return reply instanceof Error ? ids.map(() => failure(reply)) : answersOfHttp(reply.status, reply.body, ids);
+    if (reply instanceof Error) return ids.map(() => failure(reply));
+    return answersOfHttp(reply.status, reply.body, ids, this.options.log);
   }
 
   /** The app's reply, or why there is none. */

@@ -4,6 +4,7 @@ import { TopicEventResponse_TopicEventResponseStatus as Status } from '../../gen
 import { GrpcCode } from '../core/errors.ts';
 import { skipSpace, valueEnd } from '../lib/json-bytes.ts';
 import type { Answer } from '../core/recipient.ts';
+import type { Log } from '../lib/log.ts';
 
 const SUCCESS: Answer = { kind: 'success' };
 const DROP: Answer = { kind: 'drop' };
@@ -16,14 +17,25 @@ export function answerOfHttp(status: number, body: Buffer): Answer {
   return failureOfHttp(status) ?? answerOfWord(statusWord(body), SUCCESS);
 }
 
-/** The answers in an HTTP reply to a batch, by the ids of its entries. A missing one means that the app did not get to it. */
-export function answersOfHttp(status: number, body: Buffer, ids: readonly string[]): Answer[] {
+/** The answers in an HTTP reply to a batch, by the ids of its entries. */
+export function answersOfHttp(status: number, body: Buffer, ids: readonly string[], log: Log): Answer[] {
   const failure = failureOfHttp(status);
   if (failure) return ids.map(() => failure);
-  const words = new Map(
-    listOf(objectOf(body), 'statuses').map((entry) => [textOf(entry, 'entryId'), textOf(entry, 'status')]),
-  );
-  return ids.map((id) => answerOfWord(words.get(id) ?? '', NO_ANSWER));
+  const given = listOf(objectOf(body), 'statuses').map((entry): [string, Answer] => [
+    textOf(entry, 'entryId'),
+    answerOfWord(textOf(entry, 'status'), NO_ANSWER),
+  ]);
+  return answersByEntry(new Map(given), ids, log);
+}
+
+/** The answers in their order. A missing one means that the app did not get to it; one for no entry is told. */
+export function answersByEntry(given: ReadonlyMap<string, Answer>, ids: readonly string[], log: Log): Answer[] {
+  const sent = new Set(ids);
+  for (const id of given.keys()) {
+    if (sent.has(id)) continue;
+    log.warn(`Invalid entry id received from app while processing pub/sub event ${id.slice(0, 64)}`);
+  }
+  return ids.map((id) => given.get(id) ?? NO_ANSWER);
 }
 
 function failureOfHttp(status: number): Answer | undefined {
@@ -71,9 +83,8 @@ function listOf(object: unknown, key: string): unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The answer in a status of gRPC's callback messages; undefined where the app gave none. */
-export function answerOfStatus(status: number | undefined): Answer {
-  if (status === undefined) return NO_ANSWER;
+/** The answer in a status of gRPC's callback messages. */
+export function answerOfStatus(status: number): Answer {
   if (status === Status.SUCCESS) return SUCCESS;
   if (status === Status.DROP) return DROP;
   return status === Status.RETRY ? RETRY : { kind: 'retry', reason: `unknown status returned from app: ${status}` };

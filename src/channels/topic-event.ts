@@ -10,6 +10,7 @@ import { TopicEventBulkRequest, TopicEventBulkRequestEntry } from '../../gen/dap
 import { Value } from '../../gen/google/protobuf/struct.ts';
 import { asBuffer, mediaType } from '../core/cloud-event.ts';
 import type { TopicEvent } from '../core/recipient.ts';
+import { find } from '../core/metadata.ts';
 import { fillTrace } from '../core/trace.ts';
 import { stringAt, type Member } from '../lib/json-bytes.ts';
 
@@ -77,7 +78,7 @@ export const eventBatch = {
     TopicEventBulkRequest.encode({ ...request, entries: [] }, writer);
     for (const { entryId, event } of entries) {
       const { metadata, raw } = event;
-      const contentType = raw ? 'application/octet-stream' : 'application/cloudevents+json';
+      const contentType = contentTypeOf(event);
       const bytes = raw && { $case: 'bytes' as const, value: asBuffer(raw) };
       TopicEventBulkRequestEntry.encode(
         { entryId, metadata, contentType, event: bytes },
@@ -89,6 +90,10 @@ export const eventBatch = {
     return writer;
   },
 };
+
+/** What an entry of a batch says it is: raw bytes are what their broker called them. */
+export const contentTypeOf = ({ raw, metadata }: TopicEvent): string =>
+  raw ? find(metadata, 'content-type') || 'application/octet-stream' : 'application/cloudevents+json';
 
 /** The event's id as its message has it; empty where it has none. */
 export function idOf({ body, members }: TopicEvent): string {

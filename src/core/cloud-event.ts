@@ -12,8 +12,8 @@ import { SidecarError } from './errors.ts';
 import { expirationIn, NO_OVERRIDES, overridesOf, ttlMs, type Metadata, type Overrides } from './metadata.ts';
 import type { Trace } from './trace.ts';
 
-const DEFAULT_SOURCE = 'Dapr';
-const DEFAULT_TYPE = 'com.dapr.event.sent';
+export const DEFAULT_SOURCE = 'Dapr';
+export const DEFAULT_TYPE = 'com.dapr.event.sent';
 export const BULK_TYPE = 'com.dapr.event.sent.bulk';
 export const CLOUD_EVENT_JSON = 'application/cloudevents+json';
 

@@ -1,9 +1,10 @@
 /** A broker's message as the event that a recipient gets (contract 4.7). */
 
+import { randomUUID } from 'node:crypto';
 import { JsonFault, membersOf, objectAt, skipSpace, stringAt, type Member } from '../lib/json-bytes.ts';
 import { baggageFault } from './baggage.ts';
 import type { InboundMessage } from './broker.ts';
-import { asBuffer, assemble, wrapRaw } from './cloud-event.ts';
+import { asBuffer, assemble, DEFAULT_SOURCE, DEFAULT_TYPE, wrapRaw } from './cloud-event.ts';
 import { find, type Metadata } from './metadata.ts';
 import { fillTrace, isTraceparent, ZERO_TRACEPARENT } from './trace.ts';
 
@@ -55,13 +56,17 @@ function wrapped(message: InboundMessage, pubsubName: string, topic: string): Ev
   return eventOf(body, membersOf(body), message.metadata, false);
 }
 
-/** CloudEvents' binary mode: attributes in `ce_*` metadata, the bytes as data. */
+/** CloudEvents' binary mode: attributes in `ce_*` metadata, the bytes as data. What no event goes without is filled in. */
 function binary(message: InboundMessage, pubsubName: string, topic: string): Event {
   const values = new Map<string, string>([
     ['pubsubname', JSON.stringify(pubsubName)],
     ['topic', JSON.stringify(topic)],
     ['datacontenttype', '"application/octet-stream"'],
     ['data_base64', `"${asBuffer(message.data).toString('base64')}"`],
+    ['id', `"${randomUUID()}"`],
+    ['source', `"${DEFAULT_SOURCE}"`],
+    ['specversion', '"1.0"'],
+    ['type', `"${DEFAULT_TYPE}"`],
   ]);
   for (const [key, value] of Object.entries(message.metadata)) {
     if (/^ce_./i.test(key)) values.set(key.slice(3).toLowerCase(), JSON.stringify(value));

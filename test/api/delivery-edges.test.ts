@@ -74,6 +74,11 @@ test('bytes with the attributes of an event in their metadata arrive as a whole 
   await until(() => app.received.length === 1, 'it arrives');
   t.like(app.received[0]?.event, { id: '7', type: 'mine', source: 's', data_base64: 'AP8=' });
   t.is(app.received[0]?.headers['content-type'], 'application/cloudevents+json');
+  await publish(daprd, 'a', Buffer.from([1]), { query: query.slice(0, 2).join('&') });
+  await until(() => app.received.length === 2, 'one without attributes arrives');
+  const { id, ...bare } = app.received[1]?.event ?? {};
+  t.regex(String(id), /^[0-9a-f-]{36}$/);
+  t.like(bare, { specversion: '1.0', source: 'Dapr', type: 'com.dapr.event.sent', data_base64: 'AQ==' });
 });
 
 test('an event that fails while the sidecar stops is neither settled nor a dead letter', async (t) => {

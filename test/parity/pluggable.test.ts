@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { temporaryDirectory } from '../_support/daprd.ts';
 import { startGrpcApp } from '../_support/grpc-app.ts';
 import { Plugin, type PluginOptions } from '../_support/plugin.ts';
+import { startHttpApp } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
 import { startParityApp } from './_app.ts';
 import { invoke } from './_echo.ts';
@@ -74,6 +75,25 @@ test('a message that is pushed into a bulk subscription with a content-length of
   plugin.push('a', message('foo', { metadata: { 'content-length': '123' } }));
   const batch = await until(() => app.batches()[0], 'it comes');
   t.like(batch, { path: '/a', size: 1 });
+});
+
+test('an entry of a raw batch has the type that its component gives; an answer for no entry is told of', async (t) => {
+  const { plugin, sidecar: launch } = await site(t);
+  const statuses = [{ entryId: 'of nobody', status: 'SUCCESS' }];
+  const app = await startHttpApp({ reply: () => ({ status: 200, body: JSON.stringify({ statuses }) }) });
+  t.teardown(() => app.close());
+  const bulkSubscribe = { enabled: true, maxMessagesCount: 100, maxAwaitDurationMs: 40 };
+  const file = declared('v1alpha1', 's', { topic: 'a', route: '/a', bulkSubscribe, metadata: { rawPayload: 'true' } });
+  const sidecar = await launch({ appPort: app.port, resources: { ...PUBSUB, 's.yaml': file } });
+  await until(() => plugin.of('pull').length === 1, 'it is pulled');
+  plugin.push('a', message('plain'));
+  plugin.push('a', message('typed', { contentType: 'text/x-mine' }));
+  const types = (): unknown[] =>
+    app.received.flatMap(({ event }) => (event['entries'] as { contentType: string }[]).map((one) => one.contentType));
+  await until(() => new Set(types()).size === 2, 'both come');
+  t.deepEqual([...new Set(types())].sort(), ['application/octet-stream', 'text/x-mine']);
+  const told = 'level=warning msg="Invalid entry id received from app while processing pub/sub event of nobody"';
+  await until(() => sidecar.log().includes(told), 'it is told');
 });
 
 test('an event that is retried for a component whose stream ended is retried no more', async (t) => {
