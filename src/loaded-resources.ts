@@ -17,13 +17,14 @@ export interface LoadedResourcesContext {
 export class LoadedResources {
   private readonly context: LoadedResourcesContext;
   private current: Resources | undefined;
-  private assumesComponent = true;
+  private assumesComponent: boolean;
 
   constructor(context: LoadedResourcesContext) {
     this.context = context;
+    this.assumesComponent = !context.options.parity;
   }
 
-  /** Whether a component is assumed: until a file names one, as events must go nowhere else while that file is away. */
+  /** Whether a component is assumed: until a file names one, as events must go nowhere else while that file is away; never with --parity. */
   get assumes(): boolean {
     return this.assumesComponent;
   }

@@ -96,7 +96,8 @@ const App = {
   }),
   parity: boolean({
     default: false,
-    description: 'Copy Dapr also where it hands over an event without its data. Also DAPR_PUBSUB_PARITY.',
+    description:
+      'Copy Dapr also where it hands over an event without its data, and assume no component. Also DAPR_PUBSUB_PARITY.',
   }),
   'app-not-found': choice<'retry' | 'drop'>({
     default: 'retry',

@@ -155,6 +155,14 @@ for (const [what, spec, reason] of [
   });
 }
 
+test('without a component file none is there with --parity, as in Dapr', async (t) => {
+  const sidecar = await startSidecar(t, { resources: {}, args: ['--parity'] });
+  t.is((await sidecar.metadata())['components'], undefined);
+  t.is(await sidecar.publish('a', 1), 404);
+  await sidecar.write('pubsub.yaml', memory('pubsub'));
+  await until(async () => (await sidecar.publish('a', 1)) === 204, 'one that is added later is opened');
+});
+
 test('flags that ask for what cannot be end a start as any failure does, and a flag that is none is exit code 2', async (t) => {
   const refused = await startSidecar(t, { args: ['--app-protocol=smoke'], ready: false });
   t.is(await refused.exited, 1);
