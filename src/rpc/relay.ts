@@ -29,9 +29,9 @@ const NOT_ANSWERED = /^(?::|content-type$|content-length$|te$|http2-settings$)/;
 /** What the app may send before anybody reads: the window of HTTP/2. */
 const ANSWER_WINDOW_BYTES = 65_535;
 
-/** The app that a call is meant for. */
+/** The app that a call is meant for. Of headers that come more than once the first counts, and no id has a blank. */
 export const appIdOf = (call: ServerCall): string | undefined =>
-  call.header('dapr-callee-app-id') ?? call.header('dapr-app-id');
+  (call.header('dapr-callee-app-id') ?? call.header('dapr-app-id'))?.split(', ', 1)[0];
 
 /** Passes a call on. What keeps it from the app is the call's status. */
 export function passOn(call: ServerCall, { stream, rawHeaders }: RawCall, relay: Relay, budget: MemoryBudget): void {

@@ -35,6 +35,9 @@ test('a unary call goes to the app with its metadata; headers, answer and traile
   t.is((await unary(gzip, 'zip'.repeat(1000))).body?.toString(), `${'zip'.repeat(1000)}!`);
   const empty = await unary(client, '', { headers: { 'dapr-callee-app-id': 'app' } });
   t.is(empty.body?.toString(), '!');
+  const named = metadataOf(TO_APP);
+  named.add('dapr-app-id', 'app'); // as a client does whose interceptor and whose call both name it
+  t.is((await unary(client, 'twice', { headers: named })).body?.toString(), 'twice!');
 });
 
 test('streams go both ways, each side ends its own', async (t) => {
