@@ -77,7 +77,7 @@ test('a message that is pushed into a bulk subscription with a content-length of
   t.like(batch, { path: '/a', size: 1 });
 });
 
-test('an entry of a raw batch has the type that its component gives; an answer for no entry is told of', async (t) => {
+test('an entry of a raw batch is bytes, whatever its component calls it; an answer for no entry is told of', async (t) => {
   const { plugin, sidecar: launch } = await site(t);
   const statuses = [{ entryId: 'of nobody', status: 'SUCCESS' }];
   const app = await startHttpApp({ reply: () => ({ status: 200, body: JSON.stringify({ statuses }) }) });
@@ -90,8 +90,8 @@ test('an entry of a raw batch has the type that its component gives; an answer f
   plugin.push('a', message('typed', { contentType: 'text/x-mine' }));
   const types = (): unknown[] =>
     app.received.flatMap(({ event }) => (event['entries'] as { contentType: string }[]).map((one) => one.contentType));
-  await until(() => new Set(types()).size === 2, 'both come');
-  t.deepEqual([...new Set(types())].sort(), ['application/octet-stream', 'text/x-mine']);
+  await until(() => types().length >= 2, 'both come');
+  t.deepEqual([...new Set(types())], ['application/octet-stream']);
   const told = 'level=warning msg="Invalid entry id received from app while processing pub/sub event of nobody"';
   await until(() => sidecar.log().includes(told), 'it is told');
 });
