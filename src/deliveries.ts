@@ -5,6 +5,7 @@ import { batched } from './core/batching.ts';
 import { createDelivery } from './core/delivery.ts';
 import { inTurn } from './core/in-turn.ts';
 import { measured } from './core/measured.ts';
+import type { Parked } from './core/parked.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Resiliency } from './core/resiliency.ts';
 import { compileRules, tellOnce } from './core/routing.ts';
@@ -17,6 +18,7 @@ import type { Metrics } from './observe/metrics.ts';
 export interface DeliveriesContext {
   readonly options: DaprdOptions;
   readonly publisher: Publisher;
+  readonly parked: Parked;
   readonly resiliency: Resiliency;
   readonly metrics: Metrics;
   /** Undefined where nothing is recorded. */
@@ -26,7 +28,7 @@ export interface DeliveriesContext {
 
 /** Makes the handlers of subscriptions. */
 export function createHandlers(context: DeliveriesContext): CreateHandler {
-  const { options, publisher, resiliency, metrics, tracer, log } = context;
+  const { options, publisher, parked, resiliency, metrics, tracer, log } = context;
   return async (spec, pubsub, recipient, closing) => {
     const { policy, wrap } = resiliency.inbound(pubsub.name, spec.deadLetterTopic !== '');
     const guarded = measured(inTurn(wrap(recipient), recipient.turns, closing), metrics);
@@ -42,6 +44,7 @@ export function createHandlers(context: DeliveriesContext): CreateHandler {
       notFound: options.appNotFound,
       closing,
       onProcessed: metrics.onProcessed,
+      onParked: (parking) => parked.note(pubsub.name, spec.topic, parking),
       log,
     });
   };

@@ -6,6 +6,7 @@ import type { Configuration } from './config/configuration.ts';
 import type { DaprdOptions } from './config/flags.ts';
 import { ApiAccess } from './core/api-access.ts';
 import { messageOf } from './core/errors.ts';
+import type { Parked } from './core/parked.ts';
 import type { Publisher } from './core/publisher.ts';
 import type { Standings } from './core/standings.ts';
 import type { Tracer } from './core/tracer.ts';
@@ -27,11 +28,12 @@ export interface ServersContext {
   readonly configuration: Configuration;
   readonly api: DaprApi;
   readonly publisher: Publisher;
+  readonly parked: Parked;
   readonly app: App;
   readonly streams: Streams;
   readonly readiness: Readiness;
   readonly outboundReady: () => boolean;
-  /** For who scrapes. Never rejects. */
+  /** For who scrapes or asks what is parked. Never rejects. */
   readonly standings: () => Promise<Standings>;
   /** Undefined where nothing is counted. */
   readonly metrics: Metrics | undefined;
@@ -204,7 +206,7 @@ async function tryListen(
 }
 
 function gatewayOptions(context: ServersContext, budget: MemoryBudget): GatewayOptions {
-  const { options, api, publisher, app, readiness, outboundReady, metrics } = context;
+  const { options, api, publisher, parked, standings, app, readiness, outboundReady, metrics } = context;
   const logCall = apiLogOf(context);
   return {
     api,
@@ -216,6 +218,10 @@ function gatewayOptions(context: ServersContext, budget: MemoryBudget): GatewayO
     access: accessOf(context),
     tracer: context.tracer,
     find: (request) => publisher.find(request),
+    parked: {
+      list: async () => parked.list(await standings()),
+      deliver: (pubsub, topic) => parked.deliver(pubsub, topic),
+    },
     invoke: (call, signal) => app.invoke(call, signal),
     outboundReady,
     notReady: () => readiness.missing,

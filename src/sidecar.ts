@@ -13,6 +13,7 @@ import { openComponents, tellOfAssumed, type Components } from './config/open-co
 import type { Resources } from './config/resources.ts';
 import { CustomMetadata } from './core/custom-metadata.ts';
 import { messageOf } from './core/errors.ts';
+import { Parked } from './core/parked.ts';
 import { Publisher } from './core/publisher.ts';
 import { Resiliency } from './core/resiliency.ts';
 import { checkRules } from './core/routing.ts';
@@ -108,7 +109,8 @@ export class Sidecar {
     const { pubSubs } = components;
     const publisher = new Publisher(pubSubs, options.appId, this.resiliency, this.metrics.onPublished);
     const subscriptionLog = log.scoped('dapr.runtime.processor.subscription');
-    const subscriptions = new Subscriptions(pubSubs, this.createHandler(publisher), subscriptionLog);
+    const parked = new Parked(pubSubs);
+    const subscriptions = new Subscriptions(pubSubs, this.createHandler(publisher, parked), subscriptionLog);
     this.subscriptions = subscriptions;
     this.streams = new Streams({
       publisher,
@@ -128,7 +130,7 @@ export class Sidecar {
       log,
     }));
     const running = { components, app, subscriptions, streams: this.streams };
-    this.servers = await this.listen(publisher, running);
+    this.servers = await this.listen(publisher, parked, running);
     this.readiness.reached('grpc-api-server');
     setTimeout(() => void this.tracing?.load(), LIBRARIES_DELAY_MS).unref();
     this.registration = announce(options, this.servers, this.deps.version, log);
@@ -146,7 +148,7 @@ export class Sidecar {
       .catch((error: unknown) => log.error(`failed to subscribe to topics: ${messageOf(error)}`));
   }
 
-  private listen(publisher: Publisher, running: Reloaded): Promise<Servers> {
+  private listen(publisher: Publisher, parked: Parked, running: Reloaded): Promise<Servers> {
     const { components, app, subscriptions, streams } = running;
     return startServers({
       options: this.deps.options,
@@ -154,6 +156,7 @@ export class Sidecar {
       streams,
       configuration: this.configuration,
       publisher,
+      parked,
       api: createDapr(publisher, {
         metadata: () => this.describe(),
         setMetadata: (key, value) => this.custom.set(key, value),
@@ -284,11 +287,11 @@ export class Sidecar {
     );
   }
 
-  private createHandler(publisher: Publisher): CreateHandler {
+  private createHandler(publisher: Publisher, parked: Parked): CreateHandler {
     const { resiliency, metrics, tracing: tracer } = this;
     const { options } = this.deps;
     const log = this.deps.log.scoped('dapr.runtime.processor.pubsub.subscription.http');
-    return createHandlers({ options, publisher, resiliency, metrics, tracer, log });
+    return createHandlers({ options, publisher, parked, resiliency, metrics, tracer, log });
   }
 
   private becomeReady(started: number): void {

@@ -132,8 +132,9 @@ export class Components {
       return [];
     }
     const broker = await openBroker(spec, settings, this.context);
+    const group = givenGroup(settings) || this.context.appId;
     const scopes = topicScopes(settings, this.context.appId);
-    this.pubSubs.set(name, { name, type, version, broker, scopes, topicPrefix });
+    this.pubSubs.set(name, { name, type, version, broker, group, scopes, topicPrefix });
     return CAPABILITIES.filter(([feature]) => broker.features.has(feature)).map(([, text]) => text);
   }
 
@@ -216,6 +217,9 @@ const CAPABILITIES: readonly (readonly [BrokerFeature, string])[] = [
   ['bulk-at-once', 'BULK_SUBSCRIBE_IMMEDIATE'],
 ];
 
+/** Empty where the component names none. */
+const givenGroup = (settings: Readonly<Record<string, string>>): string => settings['consumerID']?.trim() ?? '';
+
 async function openBroker(
   spec: ComponentSpec,
   settings: Readonly<Record<string, string>>,
@@ -230,7 +234,7 @@ async function openBroker(
       : 'there is no version but v1';
     throw new Error(`couldn't find message bus ${spec.type}/${spec.version}: ${searched}`);
   }
-  const given = settings['consumerID']?.trim() ?? '';
+  const given = givenGroup(settings);
   const label = componentLabel(spec);
   const timeout = deadlineAfter(spec.initTimeoutMs);
   const gaveUp = AbortSignal.any([timeout.signal, signal]);

@@ -10,6 +10,7 @@ import type { Handler, InboundMessage, Outcome, OutboundMessage } from './broker
 import { asBuffer, assemble } from './cloud-event.ts';
 import { messageOf } from './errors.ts';
 import { isRaw, withoutTtl } from './metadata.ts';
+import type { Parking } from './parked.ts';
 import type { Publisher, PubSub } from './publisher.ts';
 import type { Answer, Recipient } from './recipient.ts';
 import { DEFAULT_BACKOFF, type RetryPolicy } from './retry-policy.ts';
@@ -38,6 +39,7 @@ export interface DeliveryContext {
     status: ProcessStatus,
     ms: number,
   ) => void;
+  readonly onParked: (parking: Parking) => void;
   readonly log: Log;
 }
 
@@ -166,13 +168,15 @@ class Settlement {
 
   /** A delivery failed: what the policy says for this attempt. */
   private async fail(failure: Failure, message: InboundMessage, event: Event, topic: string): Promise<Outcome> {
-    const { policy, spec, log } = this.context;
+    const { policy, spec, onParked, log } = this.context;
     const decision = policy(message.attempt, failure.code);
     if (decision.kind === 'retry') return decision;
     if (decision.kind === 'park' || spec.deadLetterTopic === '') {
       log.error(
         `parked pub/sub event ${event.id} of topic ${topic} after ${message.attempt} attempts: ${failure.reason}`,
       );
+      const { attempt: attempts } = message;
+      onParked({ event: event.id, attempts, reason: failure.reason, time: new Date().toISOString() });
       return { kind: 'retry', afterMs: Infinity };
     }
     if (!this.hasLetters(topic) || !(await this.deadLetter(message, event, topic, failure))) {

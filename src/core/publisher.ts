@@ -19,6 +19,8 @@ export interface PubSub {
   readonly type: string;
   readonly version: string;
   readonly broker: Broker;
+  /** Consumer group on the broker. */
+  readonly group: string;
   readonly scopes: TopicScopes;
   /** Put before every topic on the broker; empty unless the component is namespace-scoped (contract 9.5). */
   readonly topicPrefix: string;

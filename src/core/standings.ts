@@ -9,6 +9,8 @@ import type { Subscriptions } from './subscriptions.ts';
 export interface TopicStanding {
   readonly pubsub: string;
   readonly topic: string;
+  /** Whose figures they are; empty while the component does not run. */
+  readonly group: string;
   /** Whether a subscription to it runs: not while it cannot be opened, and not while the app is unhealthy. */
   readonly isOpen: boolean;
   /** Undefined where the broker did not tell. */
@@ -51,9 +53,9 @@ export function standingsOf({ pubSubs, subscriptions, wanted }: StandingsSource)
     }));
     const each = new Map(wanted().map((spec) => [JSON.stringify([spec.pubsubName, spec.topic]), spec]));
     const topics = [...each].map(async ([key, { pubsubName: pubsub, topic }]) => {
-      const { broker, topicPrefix } = pubSubs.get(pubsub) ?? {};
+      const { broker, topicPrefix, group = '' } = pubSubs.get(pubsub) ?? {};
       const stats = broker && (await ask(key, () => broker.stats(topicPrefix + topic)));
-      return { pubsub, topic, isOpen: subscriptions.isOpen(pubsub, topic), stats };
+      return { pubsub, topic, group, isOpen: subscriptions.isOpen(pubsub, topic), stats };
     });
     const standings = { components: await Promise.all(components), topics: await Promise.all(topics) };
     patience.cancel();

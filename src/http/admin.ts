@@ -1,4 +1,4 @@
-/** The rest of the HTTP API, in Koa: metadata, shutdown, and the answer to whatever is not there. */
+/** The rest of the HTTP API, in Koa: metadata, what is parked, shutdown, and the answer to whatever is not there. */
 
 import type { RequestListener } from 'node:http';
 import Koa from 'koa';
@@ -45,6 +45,12 @@ async function serve(options: GatewayOptions, route: Route, ctx: Koa.Context): P
     case 'set-metadata':
       await api.setMetadata({ key: route.key, value: await withBody(ctx.req, options, unreadable, String) });
       ctx.status = 204;
+      return;
+    case 'parked':
+      ctx.body = { parked: await options.parked.list() };
+      return;
+    case 'deliver-parked':
+      ctx.body = { delivered: await options.parked.deliver(route.pubsubName, route.topic) };
       return;
     case 'shutdown':
       await api.shutdown({}, context);

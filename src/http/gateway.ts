@@ -8,6 +8,7 @@ import type { ApiAccess } from '../core/api-access.ts';
 import { baggageFault } from '../core/baggage.ts';
 import { SidecarError } from '../core/errors.ts';
 import type { Invoke } from '../core/invocation.ts';
+import type { ParkedTopic } from '../core/parked.ts';
 import { PublishError } from '../core/publisher.ts';
 import type { Tracer } from '../core/tracer.ts';
 import type { HttpExchange } from '../core/traffic.ts';
@@ -23,6 +24,10 @@ import { permitted } from './route-names.ts';
 
 export interface GatewayOptions extends PublishPort {
   readonly invoke: Invoke;
+  readonly parked: {
+    list(): Promise<readonly ParkedTopic[]>;
+    deliver(pubsubName: string, topic: string): Promise<number>;
+  };
   /** Required of every request but health checks; empty: none. */
   readonly apiToken: string;
   /** Origins that browsers may call from. */
@@ -126,9 +131,9 @@ export function createPublicGateway(options: GatewayOptions): RequestListener {
   return function handle(request, response) {
     const { path, query } = splitTarget(request.url ?? '/');
     const route = request.method === 'GET' ? routeOf('GET', path) : NO_ROUTE;
-    if (route.kind === 'none') answer(response, 404, '404 page not found\n', TEXT);
-    else if (isOpen(route)) health(options, route, query, response);
-    else admin(request, response);
+    if (isOpen(route)) health(options, route, query, response);
+    else if (route.kind === 'metadata') admin(request, response);
+    else answer(response, 404, '404 page not found\n', TEXT);
   };
 }
 
@@ -146,7 +151,7 @@ function lazyAdmin(options: GatewayOptions): RequestListener {
 }
 
 interface PublishRoute {
-  readonly route: Extract<Route, { topic: string }>;
+  readonly route: Extract<Route, { kind: 'publish' | 'bulk-publish' }>;
   readonly query: string;
   readonly request: IncomingMessage;
   readonly context: CallContext;

@@ -2,7 +2,8 @@
 
 export type Route =
   | { readonly kind: 'publish' | 'bulk-publish'; readonly pubsubName: string; readonly topic: string }
-  | { readonly kind: 'metadata' | 'healthz' | 'outbound' | 'shutdown' | 'none' }
+  | { readonly kind: 'metadata' | 'parked' | 'healthz' | 'outbound' | 'shutdown' | 'none' }
+  | { readonly kind: 'deliver-parked'; readonly pubsubName: string; readonly topic: string }
   | { readonly kind: 'set-metadata'; readonly key: string }
   | { readonly kind: 'invoke'; readonly id: string; readonly method: string };
 
@@ -26,12 +27,19 @@ export function routeOf(method: string, path: string): Route {
   if (publishing) return publishing;
   const called = invokeRoute(cleaned, path);
   if (called) return called;
-  if (method === 'POST' && cleaned === '/v1.0/shutdown') return { kind: 'shutdown' };
+  if (method === 'POST')
+    return cleaned === '/v1.0/shutdown' ? { kind: 'shutdown' } : (deliverRoute(cleaned) ?? NO_ROUTE);
   if (method === 'PUT') {
     const key = /^\/v1\.0\/metadata\/([^/]+)$/s.exec(cleaned);
     return key ? { kind: 'set-metadata', key: decode('key', key[1] as string) } : NO_ROUTE;
   }
   return { kind: (method === 'GET' && READS.get(cleaned)) || 'none' };
+}
+
+function deliverRoute(cleaned: string): Route | undefined {
+  const [, pubsub, topic] = /^\/v1\.0\/parked\/([^/]+)\/(.+)$/s.exec(cleaned) ?? [];
+  if (pubsub === undefined || topic === undefined) return undefined;
+  return { kind: 'deliver-parked', pubsubName: decode('pubsubname', pubsub), topic: decode('*', topic) };
 }
 
 function publishRoute(cleaned: string): Route | undefined {
@@ -53,8 +61,9 @@ function invokeRoute(cleaned: string, path: string): Route | undefined {
   return id === undefined || method === '' ? undefined : { kind: 'invoke', id: decode('id', id), method };
 }
 
-const READS = new Map<string, 'metadata' | 'healthz' | 'outbound'>([
+const READS = new Map<string, 'metadata' | 'parked' | 'healthz' | 'outbound'>([
   ['/v1.0/metadata', 'metadata'],
+  ['/v1.0/parked', 'parked'],
   ['/v1.0/healthz', 'healthz'],
   ['/v1.0/healthz/outbound', 'outbound'],
 ]);

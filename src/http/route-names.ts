@@ -19,6 +19,8 @@ const ENDPOINTS: Readonly<Partial<Record<Route['kind'], string>>> = {
   'bulk-publish': 'publish/bulk/{pubsubname}/*',
   metadata: 'metadata',
   'set-metadata': 'metadata/{key}',
+  parked: 'parked',
+  'deliver-parked': 'parked/{pubsubname}/*',
   shutdown: 'shutdown',
   invoke: 'invoke/*',
 };
@@ -32,6 +34,8 @@ const API_NAMES: Readonly<Record<Route['kind'], string>> = {
   'bulk-publish': 'BulkPublishEvent',
   metadata: 'GetMetadata',
   'set-metadata': 'SetMetadata',
+  parked: 'GetParked',
+  'deliver-parked': 'DeliverParked',
   shutdown: 'Shutdown',
   healthz: 'Healthz',
   outbound: 'HealthzOutbound',

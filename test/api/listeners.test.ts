@@ -78,6 +78,7 @@ test('the public port has health and metadata, wants no token, and nothing else'
   t.is(await ask('GET', '/v1.0/healthz'), 204);
   t.is(await ask('GET', '/v1.0/healthz/outbound'), 204);
   t.is(await ask('GET', '/v1.0/metadata'), 200);
+  t.is(await ask('GET', '/v1.0/parked'), 404);
   t.is(await ask('PUT', '/v1.0/metadata/k'), 404);
   t.is(await ask('POST', '/v1.0/publish/pubsub/a'), 404);
   t.is(await ask('POST', '/v1.0/shutdown'), 404);

@@ -36,6 +36,7 @@ test('whatever goes wrong on the way, the message comes again and its handler en
     notFound: 'drop',
     closing: new AbortController().signal,
     onProcessed: () => undefined,
+    onParked: () => undefined,
     log,
   });
   const outcome = await deliver(MESSAGE, new AbortController().signal);

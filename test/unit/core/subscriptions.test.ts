@@ -33,6 +33,7 @@ function slowlyOpened() {
     type: 'pubsub.slow',
     version: 'v1',
     topicPrefix: '',
+    group: 'app',
     scopes: { mayPublish: () => true, maySubscribe: () => true },
     broker: { subscribe } as unknown as Broker,
   };

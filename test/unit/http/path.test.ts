@@ -21,6 +21,14 @@ test('a topic is everything after the component, decoded', (t) => {
   t.deepEqual(routeOf('PUT', '/v1.0/publish/ps/t') as object, publish('ps', 't'));
 });
 
+test('what is parked is read as a whole and delivered by topic', (t) => {
+  t.deepEqual(routeOf('GET', '/v1.0/parked/') as object, { kind: 'parked' });
+  const route = { kind: 'deliver-parked', pubsubName: 'p s', topic: 'a/b' };
+  t.deepEqual(routeOf('POST', '/v1.0/parked/p%20s/a%2Fb') as object, route);
+  for (const path of ['/v1.0/parked', '/v1.0/parked/ps']) t.deepEqual(routeOf('POST', path) as object, NONE);
+  t.deepEqual(routeOf('GET', '/v1.0/parked/ps/t') as object, NONE);
+});
+
 test('bulk publishing has two URLs', (t) => {
   const route = { kind: 'bulk-publish', pubsubName: 'ps', topic: 't' };
   t.deepEqual(routeOf('POST', '/v1.0/publish/bulk/ps/t') as object, route);
