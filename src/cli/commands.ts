@@ -74,6 +74,14 @@ const COMMANDS: readonly Command[] = [
     load: async () => (await import('./groups.ts')).groups,
   },
   {
+    name: 'parked',
+    summary: 'Show what is parked of the subscriptions of sidecars that run, or have it delivered again.',
+    usage: 'parked [--deliver] [flags]',
+    examples: ['dapr parked', 'dapr parked -o json', 'dapr parked --deliver --app-id app1 --topic orders'],
+    operands: 0,
+    load: async () => (await import('./parked.ts')).parked,
+  },
+  {
     name: 'stop',
     summary: 'Stop apps and their sidecars: deliveries in hand are finished first.',
     usage: 'stop <app-id>... | --all',

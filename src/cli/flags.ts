@@ -13,6 +13,7 @@ export type CommandName =
   | 'publish'
   | 'list'
   | 'groups'
+  | 'parked'
   | 'stop'
   | 'uninstall'
   | 'version'
@@ -91,7 +92,7 @@ const OF_RUN: Readonly<Record<string, Partial<Flag>>> = {
     description: 'Port of the gRPC API (50001 without an app, else the first free one from 50002 up).',
   },
   'metrics-port': { short: 'M', description: 'Port of the metrics (the first free one from 9090 up).' },
-  'unix-domain-socket': { short: 'u', commands: ['run', 'publish'] },
+  'unix-domain-socket': { short: 'u', commands: ['run', 'publish', 'parked'] },
   'resources-path': {
     old: ['components-path', 'd'],
     commands: ['run', 'publish', 'groups'],
@@ -154,13 +155,20 @@ const PUBLISH: readonly Flag[] = [
     short: 'i',
     value: 'id',
   }),
-  text('sidecar', 'Through this one: an app id, a URL or a socket.', { ...publish, value: 'which' }),
+  text('sidecar', 'Through this one: an app id, a URL or a socket.', {
+    commands: ['publish', 'parked'],
+    value: 'which',
+  }),
   text('pubsub', 'Name of the pub/sub component; may be left out when there is only one.', {
-    commands: ['publish', 'groups'],
+    commands: ['publish', 'groups', 'parked'],
     short: 'p',
     value: 'name',
   }),
-  text('topic', 'Where to publish.', { ...publish, short: 't', value: 'name' }),
+  text('topic', 'Where to publish; of that topic only (parked).', {
+    commands: ['publish', 'parked'],
+    short: 't',
+    value: 'name',
+  }),
   text('data', 'The event: text, @file, or - for standard input.', {
     ...publish,
     short: 'd',
@@ -182,7 +190,7 @@ const PUBLISH: readonly Flag[] = [
   count('repeat', 'So many times, with {{n}} in the data counted from 1.', publish),
   boolean('dry-run', 'Show what would be sent.', publish),
   boolean('direct', 'Without a sidecar, straight to the broker; --no-direct forbids it.', publish),
-  text('api-token', 'Token of the API (DAPR_API_TOKEN).', { ...publish, value: 'token' }),
+  text('api-token', 'Token of the API (DAPR_API_TOKEN).', { commands: ['publish', 'parked'], value: 'token' }),
 ];
 
 const INIT: readonly Flag[] = [
@@ -201,18 +209,23 @@ const INIT: readonly Flag[] = [
 ];
 
 const OTHERS: readonly Flag[] = [
-  text('app-id', 'The app to stop; may also be given as plain words.', { commands: ['stop'], short: 'a', value: 'id' }),
+  text('app-id', 'The app; to `stop` also given as plain words.', {
+    commands: ['stop', 'parked'],
+    short: 'a',
+    value: 'id',
+  }),
   boolean('all', 'Everything: all apps (stop), data and files too (uninstall), old spellings (help).', {
     commands: ['stop', 'uninstall', 'help'],
   }),
-  text('timeout', 'How long to wait (15s).', { commands: ['stop', 'publish'], value: 'duration' }),
+  text('timeout', 'How long to wait (15s).', { commands: ['stop', 'publish', 'parked'], value: 'duration' }),
   text('remove', 'Nothing is kept for this group any more; what it has not handled is gone for it.', {
     commands: ['groups'],
     value: 'group',
   }),
+  boolean('deliver', 'Deliver it again now.', { commands: ['parked'] }),
   boolean('yes', 'Do not ask.', { commands: ['uninstall', 'groups'], short: 'y' }),
   text('output', 'Form of the answer.', {
-    commands: ['list', 'publish', 'groups', 'version', 'run'],
+    commands: ['list', 'publish', 'groups', 'parked', 'version', 'run'],
     short: 'o',
     choices: ['table', 'json', 'yaml'],
   }),

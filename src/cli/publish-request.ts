@@ -2,7 +2,7 @@
 
 import type { OutgoingEvent } from './events.ts';
 import { Exit, Failure } from './failure.ts';
-import { type ApiAnswer, type ApiRequest, ask } from './sidecar-api.ts';
+import { type ApiAnswer, type ApiRequest, ask, errorOf, objectOf } from './sidecar-api.ts';
 import type { Target } from './target.ts';
 
 export interface Delivery {
@@ -83,34 +83,20 @@ function eventText(data: Uint8Array, contentType: string): string {
   return JSON.stringify(bytes.toString(/^application\/octet-stream\b/i.test(contentType) ? 'base64' : 'utf8'));
 }
 
-interface ErrorBody {
-  readonly errorCode?: string;
-  readonly message?: string;
-  readonly failedEntries?: readonly { readonly entryId: string; readonly error?: string }[];
-}
-
-function bodyOf({ body }: ApiAnswer): ErrorBody {
-  try {
-    return JSON.parse(body) as ErrorBody;
-  } catch {
-    return {};
-  }
-}
-
 /** The entries that a bulk answer names; undefined when it names none and so means all. */
-function failedEntries(answer: ApiAnswer): { entryId: string; error: string }[] | undefined {
-  const entries = bodyOf(answer).failedEntries;
+function failedEntries({ body }: ApiAnswer): { entryId: string; error: string }[] | undefined {
+  const { failedEntries: entries } = objectOf(body) as { failedEntries?: { entryId: string; error?: string }[] };
   return entries && entries.length > 0 ? entries.map(({ entryId, error = '' }) => ({ entryId, error })) : undefined;
 }
 
 /** What a refusal means: exit code by status, the API's own words, and what to do about it. */
 function refusal(answer: ApiAnswer, { target, topic }: Delivery): Failure {
-  const { errorCode = `HTTP_${answer.status}`, message = answer.body.trim() } = bodyOf(answer);
+  const { code, message } = errorOf(answer);
   const who = target.appId || target.address.shown;
-  const { exit, next } = advice(answer.status, errorCode, message, target);
+  const { exit, next } = advice(answer.status, code, message, target);
   return new Failure(`${who} refused the event for ${target.pubsub}/${topic}`, {
     exit,
-    code: errorCode,
+    code,
     why: `${answer.status} ${message}`,
     next,
   });

@@ -1,10 +1,10 @@
 import type { Call } from './commands.ts';
 import { apiToken, environment } from './environment.ts';
 import { type OutgoingEvent, readEvents } from './events.ts';
-import { Exit, Failure, usage } from './failure.ts';
+import { Exit, usage } from './failure.ts';
 import { printData, say } from './output.ts';
 import { type Answers, bulkRequest, type Delivery, send, singleRequest } from './publish-request.ts';
-import { chooseTarget, type Target, type Wish } from './target.ts';
+import { chooseTarget, nothingRuns, type Target, type Wish } from './target.ts';
 
 const DEFAULT_TIMEOUT_MS = 15_000;
 const DEFAULT_BATCH = 100;
@@ -17,7 +17,12 @@ export async function publish(call: Call): Promise<number> {
   const events = await readEvents(options, operands);
   const target = options.on('direct') ? undefined : await chooseTarget(wishOf(call));
   if (target) return publishThrough(target, call, topic, events);
-  if (options.on('direct') === false) throw nothingRuns();
+  if (options.on('direct') === false) {
+    throw nothingRuns(
+      'dapr run --app-id myapp --dapr-http-port 3500',
+      'or, without a sidecar: dapr publish --direct ...',
+    );
+  }
   return options.on('dry-run') ? dryRunWithoutSidecar(events) : publishWithoutSidecar(call, topic, events);
 }
 
@@ -121,12 +126,4 @@ function dryRunWithoutSidecar(events: readonly OutgoingEvent[]): number {
     process.stdout.write(`without a sidecar\nContent-Type: ${contentType}\n\n${Buffer.from(data).toString()}\n`);
   }
   return Exit.done;
-}
-
-function nothingRuns(): Failure {
-  return new Failure('no sidecar runs', {
-    exit: Exit.notFound,
-    code: 'NO_INSTANCE',
-    next: ['dapr run --app-id myapp --dapr-http-port 3500', 'or, without a sidecar: dapr publish --direct ...'],
-  });
 }

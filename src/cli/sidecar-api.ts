@@ -88,6 +88,24 @@ export async function ask(address: Address, request: ApiRequest): Promise<ApiAns
   });
 }
 
+/** What an answer that refuses says. */
+export function errorOf({ status, body }: ApiAnswer): { code: string; message: string } {
+  const { errorCode = `HTTP_${status}`, message = body.trim() } = objectOf(body) as {
+    errorCode?: string;
+    message?: string;
+  };
+  return { code: errorCode, message };
+}
+
+/** The JSON of a body; an empty object where it is none. */
+export function objectOf(body: string): object {
+  try {
+    return JSON.parse(body) as object;
+  } catch {
+    return {};
+  }
+}
+
 function unanswered(address: Address, error: Error, late: boolean, timeoutMs: number): Failure {
   if (late) {
     return new Failure(`the sidecar at ${address.shown} did not answer within ${timeoutMs / 1000} s`, {

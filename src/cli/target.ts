@@ -35,17 +35,32 @@ export interface Wish {
 
 const METADATA_TIMEOUT_MS = 3000;
 
+/** A sidecar that can be asked. */
+export type Found = Omit<Target, 'pubsub'>;
+
+/** All that the wish fits, oldest first. Throws a Failure where an app was named and does not run. */
+export function sidecarsOf(wish: Pick<Wish, 'home' | 'appId' | 'sidecar' | 'sockets'>): Found[] {
+  const given = givenAddress(wish);
+  if (given) return [{ address: given, appId: '' }];
+  return instancesOf(wish).map((instance) => ({ address: addressOf(instance), appId: instance.appId }));
+}
+
+function instancesOf({ home, appId: id, sidecar }: Pick<Wish, 'home' | 'appId' | 'sidecar'>): Instance[] {
+  const running = instances(home);
+  const appId = id ?? sidecar;
+  const found = appId === undefined ? running : running.filter((one) => one.appId === appId);
+  if (appId !== undefined && found.length === 0) throw noSuchApp(appId, running);
+  return found;
+}
+
 /** The sidecar to publish through; undefined when none runs. Rejects when the wish cannot be met. */
 export async function chooseTarget(wish: Wish): Promise<Target | undefined> {
   const given = givenAddress(wish);
   if (given) return { address: given, appId: '', pubsub: wish.pubsub || onlyPubsub([await load(given, wish.token)]) };
-  const running = instances(wish.home);
-  const appId = wish.appId ?? wish.sidecar;
-  const candidates = appId === undefined ? running : running.filter((one) => one.appId === appId);
-  if (appId !== undefined && candidates.length === 0) throw noSuchApp(appId, running);
+  const candidates = instancesOf(wish);
   const [only] = candidates;
   if (only === undefined) return undefined;
-  const isOnly = candidates.length === 1 || appId !== undefined;
+  const isOnly = candidates.length === 1 || (wish.appId ?? wish.sidecar) !== undefined;
   if (isOnly && wish.pubsub !== '') return { address: addressOf(only), appId: only.appId, pubsub: wish.pubsub };
   return chooseByComponent(candidates, wish);
 }
@@ -79,7 +94,7 @@ function onlyPubsub(loaded: readonly Loaded[]): string {
 }
 
 /** The address that the flags spell out, if they do. */
-function givenAddress({ sidecar, sockets, appId }: Wish): Address | undefined {
+function givenAddress({ sidecar, sockets, appId }: Pick<Wish, 'appId' | 'sidecar' | 'sockets'>): Address | undefined {
   if (sockets !== undefined)
     return socketAddress(appId === undefined ? onlySocket(sockets) : socketPath(sockets, appId, 'http'));
   if (sidecar === undefined) return undefined;
@@ -121,6 +136,10 @@ function noSuchApp(appId: string, running: readonly Instance[]): Failure {
     why: names === '' ? 'none runs' : `running: ${names}`,
     next: [`dapr run --app-id ${appId}`],
   });
+}
+
+export function nothingRuns(...next: string[]): Failure {
+  return new Failure('no sidecar runs', { exit: Exit.notFound, code: 'NO_INSTANCE', next });
 }
 
 function noneHas(name: string, answers: readonly { instance: Instance; loaded: Loaded }[]): Failure {

@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
-import { componentFile, publish, startDaprd } from '../_support/daprd.ts';
+import { dapr } from '../cli/command.ts';
+import { componentFile, publish, startDaprd, temporaryDirectory, type Daprd } from '../_support/daprd.ts';
 import { startHttpApp } from '../_support/http-app.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { freePort } from '../_support/ports.ts';
@@ -131,4 +132,44 @@ test.serial('without a broker the sidecar ends after initTimeout', async (t) => 
   await t.throwsAsync(startDaprd(t, { resources: { 'pubsub.yaml': absent } }), {
     message: /kafka at .* cannot be reached, trying again: .*ECONNREFUSED[^]*init timeout for component pubsub/,
   });
+});
+
+test.serial('what both sidecars of a group have parked is delivered again when the command asks both', async (t) => {
+  await server.createTopic('parked', 4);
+  let isWell = false;
+  const handled = new Set<unknown>();
+  const app = await startHttpApp({
+    subscribe: [{ pubsubname: 'pubsub', topic: 'parked', route: '/parked' }],
+    reply: ({ event }) => {
+      if (isWell) handled.add(event['data']);
+      return isWell ? 200 : 500;
+    },
+  });
+  t.teardown(() => app.close());
+  const once = `kind: Resiliency
+metadata: { name: once }
+spec:
+  policies: { retries: { once: { policy: constant, duration: 10ms, maxRetries: 1 } } }
+  targets: { components: { pubsub: { inbound: { retry: once } } } }`;
+  const directory = await temporaryDirectory(t);
+  const resources = { 'pubsub.yaml': component({ consumerID: 'parkers' }), 'resiliency.yaml': once };
+  const options = { appPort: app.port, directory, resources };
+  const sidecars = [await startDaprd(t, options), await startDaprd(t, options)];
+  const [first] = sidecars as [Daprd];
+  let published = 0;
+  await until(async () => {
+    const query = `metadata.partitionKey=k${published}`;
+    t.is((await publish(first, 'parked', published++, { query })).status, 204);
+    return sidecars.every((one) => one.log().includes('parked pub/sub event'));
+  }, 'both have parked some');
+  const shown = async (...words: string[]): Promise<Record<string, number>[]> =>
+    JSON.parse((await dapr(t, ['parked', '-o', 'json', ...words], { home: directory })).stdout) as Record<string, number>[]; // prettier-ignore
+  await until(async () => (await shown()).every((row) => row['parked'] === published), 'each counts what both have');
+  t.like((await shown())[0], { pubsub: 'pubsub', topic: 'parked', group: 'parkers' });
+  isWell = true;
+  const delivered = (await shown('--deliver')).map((row) => row['delivered'] as number);
+  t.is(delivered[0]! + delivered[1]!, published);
+  t.true(delivered.every((count) => count > 0));
+  await until(() => handled.size === published, 'the app has all of them');
+  await until(async () => (await shown()).length === 0, 'nothing is parked');
 });
