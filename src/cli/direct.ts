@@ -36,7 +36,7 @@ export interface DirectAnswers extends Answers {
   readonly type: string;
 }
 
-const NEVER = new AbortController().signal;
+export const NEVER = new AbortController().signal;
 
 /** Publishes on the broker itself. Rejects with a Failure when the component cannot be had or nothing could be published. */
 export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers> {
@@ -47,8 +47,7 @@ export async function publishDirect(wish: DirectPublish): Promise<DirectAnswers>
     specs.filter(({ type }) => type.startsWith('pubsub.')),
     wish.pubsub,
   );
-  const needed = specs.filter((one) => one === spec || (isSecretStore(one) && one.name === spec.secretStore));
-  const required = needed.map((one) => ({ ...one, ignoreErrors: false }));
+  const required = [...storesOf(spec, specs), spec].map((one) => ({ ...one, ignoreErrors: false }));
   const context = { findBroker, denied: [], appId, environment, log, signal: NEVER };
   const opened = await openComponents(required, context).catch(cannotOpen);
   const brokers = [...opened.pubSubs.values()].map(({ broker }) => broker);
@@ -75,6 +74,10 @@ export async function componentsOf(
   const { components } = await loadResources(searched, { appId, namespace: environment.namespace, log });
   return components.length === 0 && searched.length === 0 ? [ASSUMED_COMPONENT] : components;
 }
+
+/** The secret store that the component names, where it is among them. */
+export const storesOf = ({ secretStore }: ComponentSpec, specs: readonly ComponentSpec[]): ComponentSpec[] =>
+  specs.filter((one) => isSecretStore(one) && one.name === secretStore);
 
 /** The one of that name, or the only one. Throws a Failure where there is none, or one that is in no file. */
 export function chosen(specs: readonly ComponentSpec[], name: string): ComponentSpec {

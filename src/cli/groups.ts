@@ -1,11 +1,12 @@
 import { type Group, listGroups, removeGroup } from '../brokers/sqlite/groups.ts';
 import { type DatabaseOptions, readSettings } from '../brokers/sqlite/settings.ts';
-import { resolveSettings } from '../config/secrets.ts';
-import { fillTemplates } from '../config/templates.ts';
+import type { ComponentSpec } from '../config/component.ts';
+import { openComponents } from '../config/open-components.ts';
+import { awaitedSecretStore } from '../config/secrets.ts';
 import { nearest } from '../lib/nearest.ts';
 import type { Call } from './commands.ts';
 import { confirmed } from './confirm.ts';
-import { chosen, componentsOf, warningsOnly } from './direct.ts';
+import { chosen, componentsOf, NEVER, storesOf, warningsOnly } from './direct.ts';
 import { environment } from './environment.ts';
 import { Exit, Failure } from './failure.ts';
 import { Options } from './options.ts';
@@ -32,12 +33,13 @@ export async function groupNames(): Promise<string[]> {
 const namesOf = (all: readonly Group[]): string[] => [...new Set(all.map(({ group }) => group))];
 
 async function databaseOf(options: Options): Promise<DatabaseOptions> {
-  const { home, ...rest } = environment(options.text('runtime-path'));
+  const env = environment(options.text('runtime-path'));
   const appId = 'dapr-cli';
   const log = warningsOnly();
-  const place = { environment: { home, ...rest }, directories: options.list('resources-path'), appId };
-  const specs = (await componentsOf(place, log)).filter(({ type }) => type.startsWith('pubsub.'));
-  const spec = chosen(specs, options.text('pubsub') ?? '');
+  const place = { environment: env, directories: options.list('resources-path'), appId };
+  const specs = await componentsOf(place, log);
+  const brokers = specs.filter(({ type }) => type.startsWith('pubsub.'));
+  const spec = chosen(brokers, options.text('pubsub') ?? '');
   if (spec.type !== 'pubsub.sqlite') {
     throw new Failure(`the groups of "${spec.name}" (${spec.type}) are looked at with the tools of that broker`, {
       exit: Exit.notFound,
@@ -45,9 +47,20 @@ async function databaseOf(options: Options): Promise<DatabaseOptions> {
       next: ['docs/brokers.md names them'],
     });
   }
-  const given = await resolveSettings(spec, new Map(), place.environment, log);
-  return readSettings(fillTemplates(given, { appId, ...place.environment }).settings, home).database;
+  const stores = storesOf(spec, specs).map((one) => ({ ...one, ignoreErrors: false }));
+  if (stores.length === 0 && awaitedSecretStore(spec, new Map()) !== undefined) throw noStore(spec);
+  const findBroker = async (): Promise<undefined> => undefined;
+  const components = await openComponents(stores, { ...place, findBroker, denied: [], log, signal: NEVER });
+  return readSettings((await components.resolve(spec)).settings, env.home).database;
 }
+
+/** Without its secrets it would be another file. */
+const noStore = ({ name, secretStore }: ComponentSpec): Failure =>
+  new Failure(`"${name}" refers to secrets of "${secretStore}", which is in no file`, {
+    exit: Exit.notFound,
+    code: 'NO_SECRET_STORE',
+    next: ['--resources-path <directory that has it>'],
+  });
 
 async function remove(database: DatabaseOptions, name: string, sure: boolean): Promise<Group[]> {
   const all = listGroups(database);

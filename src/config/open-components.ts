@@ -165,8 +165,8 @@ export class Components {
     await Promise.all([...this.pubSubs.values()].map(({ broker }) => broker.close()));
   }
 
-  /** With secrets and templates filled in. */
-  private async resolve(spec: ComponentSpec): Promise<ReturnType<typeof fillTemplates>> {
+  /** With the secrets of the stores that run, and templates, filled in. */
+  async resolve(spec: ComponentSpec): Promise<ReturnType<typeof fillTemplates>> {
     const { appId, environment, log } = this.context;
     return fillTemplates(await resolveSettings(spec, this.stores, environment, log), { appId, ...environment });
   }

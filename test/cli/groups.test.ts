@@ -107,3 +107,29 @@ test.serial('a component elsewhere is found by its file', async (t) => {
   writeFileSync(join(home, 'resources', 'p.yaml'), componentFile('pubsub.sqlite', { connectionString: path }));
   t.like((await inJson(t, home, '--resources-path', 'resources'))[0], { group: 'app', topic: 't', inUse: true });
 });
+
+test.serial(
+  'a path that is a secret is read from its store, and without the store no other file is looked at',
+  async (t) => {
+    const home = temporaryHome(t);
+    const path = join(home, 'secret.db');
+    await leaveBehind(place(t), 'elsewhere');
+    await subscribe(await place(t, { connectionString: path }).open('app'), 't', new Recorder());
+    const resources = join(home, 'resources');
+    mkdirSync(resources);
+    writeFileSync(join(home, 'secrets.json'), JSON.stringify({ database: path }));
+    const pubsub = componentFile('pubsub.sqlite').trimEnd();
+    const metadata = '\n  metadata:\n  - name: connectionString\n    secretKeyRef: { name: database, key: database }\n';
+    writeFileSync(join(resources, 'p.yaml'), `${pubsub}${metadata}auth: { secretStore: vault }\n`);
+    const missing = await dapr(t, ['groups', '--resources-path', resources], { home });
+    t.is(missing.code, 3);
+    t.is(
+      missing.stderr,
+      'error  NO_SECRET_STORE  "pubsub" refers to secrets of "vault", which is in no file\n' +
+        'next   --resources-path <directory that has it>\n',
+    );
+    const store = componentFile('secretstores.local.file', { secretsFile: join(home, 'secrets.json') });
+    writeFileSync(join(resources, 's.yaml'), store.replace('name: pubsub', 'name: vault'));
+    t.like((await inJson(t, home, '--resources-path', resources))[0], { group: 'app', topic: 't', inUse: true });
+  },
+);
