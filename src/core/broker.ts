@@ -10,7 +10,7 @@
  * - **recipient**: who takes events (an app over HTTP or gRPC, a stream). **answer**: what the recipient said.
  *   **outcome**: what we make of the answer, and what the broker settles by.
  * - **settle**: remove from the group's pending set for good. **lease**: the right to handle a message, which
- *   ends with its holder. **attempt**: the how-many-th delivery this is, from 1.
+ *   ends with its holder. **attempt**: a delivery that counts, the how-many-th this is, from 1.
  * - **park**: keep and show, but do not deliver until asked. **dead letter**: a message moved to the topic that
  *   the spec names for failures.
  */
@@ -23,8 +23,11 @@ export type Outcome =
   | { readonly kind: 'success' }
   /** The app, its expiry, or a confirmed dead-letter write said so. Settled for good. */
   | { readonly kind: 'drop' }
-  /** Not settled: deliver again, not before `afterMs` from now. `Infinity` parks it. */
-  | { readonly kind: 'retry'; readonly afterMs: number };
+  /**
+   * Not settled: deliver again, not before `afterMs` from now. `Infinity` parks it. `uncounted`: this delivery was no
+   * attempt, the next one has the same number.
+   */
+  | { readonly kind: 'retry'; readonly afterMs: number; readonly uncounted?: true };
 
 export interface OutboundMessage {
   readonly data: Uint8Array;
@@ -39,7 +42,10 @@ export interface InboundMessage extends OutboundMessage {
   readonly topic: string;
   /** The broker's own name for the message, unique within topic and group, the same on every attempt. */
   readonly id: string;
-  /** From 1. Counts deliveries that a handler saw, across restarts where the broker is durable. */
+  /**
+   * From 1. Counts deliveries that a handler saw and did not call `uncounted`, across restarts where the broker is
+   * durable.
+   */
   readonly attempt: number;
 }
 

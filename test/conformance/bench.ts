@@ -56,6 +56,7 @@ export const contextOf = (consumerId: string, home: string, initSignal = NEVER):
 export const SUCCESS: Outcome = { kind: 'success' };
 export const DROP: Outcome = { kind: 'drop' };
 export const retry = (afterMs: number): Outcome => ({ kind: 'retry', afterMs });
+export const uncounted = (afterMs: number): Outcome => ({ kind: 'retry', afterMs, uncounted: true });
 
 /** A handler that keeps what it was given. */
 export class Recorder {

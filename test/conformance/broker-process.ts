@@ -14,9 +14,15 @@ export interface Opening {
 export type Order =
   /**
    * `hold`: the handlers do not end before their signal aborts, and succeed then, too late. `retryMs`: after the first
-   * attempt a message waits so long.
+   * attempt a message waits so long; `uncounted`: and that was no attempt.
    */
-  | { readonly order: 'subscribe'; readonly topic: string; readonly hold: boolean; readonly retryMs?: number }
+  | {
+      readonly order: 'subscribe';
+      readonly topic: string;
+      readonly hold: boolean;
+      readonly retryMs?: number;
+      readonly uncounted?: true;
+    }
   /** Publishes `prefix-0`, `prefix-1` ... one by one, `inFlight` at once. */
   | {
       readonly order: 'publish';
@@ -40,10 +46,12 @@ const factory = FACTORIES.find((one) => one.type === type);
 if (!factory) throw new Error(`no broker is of type ${type}`);
 const broker = await factory.open(settings, contextOf(consumerId, home));
 
-async function subscribe({ topic, hold, retryMs }: Order & { order: 'subscribe' }): Promise<void> {
+async function subscribe({ topic, hold, retryMs, uncounted }: Order & { order: 'subscribe' }): Promise<void> {
   await broker.subscribe(topic, { metadata: {} }, async (message, signal) => {
     const told = tell({ event: 'delivered', text: textOf(message), attempt: message.attempt });
-    if (retryMs !== undefined && message.attempt === 1) return told.then(() => ({ kind: 'retry', afterMs: retryMs }));
+    if (retryMs !== undefined && message.attempt === 1) {
+      return told.then(() => ({ kind: 'retry', afterMs: retryMs, ...(uncounted && { uncounted }) }));
+    }
     if (!hold) return told.then(() => SUCCESS);
     return new Promise((resolve) => {
       signal.addEventListener('abort', () => {

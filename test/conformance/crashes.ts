@@ -52,6 +52,25 @@ export function crashes(declare: DeclareCrash): void {
     t.true(second.news.every((news) => news.event !== 'delivered' || news.attempt === 2));
   });
 
+  declare('what waits in a killed process although the app never saw it has cost no attempt', async (t, place) => {
+    const [victim, sibling] = await Promise.all([place.start('team'), place.open('team')]);
+    await victim.subscribe('unseen', { hold: false, retryMs: 3000, uncounted: true });
+    await publish(sibling, 'unseen', ...texts('m', 5));
+    await victim.until('delivered', 5);
+    // What it publishes now is stored after what became of those messages.
+    victim.tell({ order: 'publish', topic: 'other', prefix: 'x', count: 1, inFlight: 1 });
+    await victim.until('acknowledged');
+    await victim.kill();
+    t.is(victim.count('delivered'), 5);
+    const recorder = new Recorder();
+    await subscribe(sibling, 'unseen', recorder);
+    await until(() => recorder.messages.length === 5, 'the sibling handled them');
+    t.deepEqual(
+      recorder.messages.map(({ attempt }) => attempt),
+      [1, 1, 1, 1, 1],
+    );
+  });
+
   declare(
     'a process that hangs loses its messages, and what it says of them afterwards does not count',
     async (t, place) => {

@@ -38,7 +38,7 @@ export class BrokerProcess {
     this.child.send(order);
   }
 
-  async subscribe(topic: string, options: { hold: boolean; retryMs?: number }): Promise<void> {
+  async subscribe(topic: string, options: { hold: boolean; retryMs?: number; uncounted?: true }): Promise<void> {
     this.tell({ order: 'subscribe', topic, ...options });
     await this.until('subscribed');
   }

@@ -4,6 +4,7 @@ import test from 'ava';
 import { Bench, type Declare, type Harness } from './bench.ts';
 import { crowds, groups } from './company.ts';
 import { contents, order } from './contents.ts';
+import { counting } from './counting.ts';
 import { brokersEnd, closing } from './endings.ts';
 import { neighbours, parking, settling } from './settlement.ts';
 
@@ -20,7 +21,18 @@ export function conform(harness: Harness): void {
       }
     });
   };
-  for (const register of [contents, order, settling, parking, neighbours, groups, crowds, closing, brokersEnd]) {
+  for (const register of [
+    contents,
+    order,
+    settling,
+    counting,
+    parking,
+    neighbours,
+    groups,
+    crowds,
+    closing,
+    brokersEnd,
+  ]) {
     register(declare, harness);
   }
 }

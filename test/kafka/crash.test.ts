@@ -6,7 +6,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
-import { publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf } from '../conformance/bench.ts';
+import { readNote } from '../../src/brokers/kafka/note.ts';
+import { publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf, uncounted } from '../conformance/bench.ts';
 import { BrokerProcess } from '../conformance/processes.ts';
 import { temporaryDirectory } from '../_support/daprd.ts';
 import { KafkaServer } from '../_support/kafka.ts';
@@ -157,6 +158,46 @@ test.serial('what a killed process had in hand its sibling takes when the sessio
   await subscribing;
   await until(() => recorder.messages.length === 5, 'the sibling handles them');
   t.deepEqual(recorder.texts.toSorted(), texts('m', 5));
+});
+
+test.serial('what waits although the app never saw it has cost no attempt when its partition moves', async (t) => {
+  const settings = { brokers: server.address, ordering: 'none' };
+  const [first, second] = [await openSite(t, settings, 'moving'), await openSite(t, settings, 'moving')];
+  const before = new Recorder(() => uncounted(3000));
+  await subscribe(first.broker, 'moving', before);
+  const everywhere = ['0', '1', '2', '3'].map((partitionNumber) => ({ ...text('x'), metadata: { partitionNumber } }));
+  await first.broker.publish('moving', everywhere);
+  await until(() => before.messages.length >= 4, 'all wait');
+  const after = new Recorder();
+  await subscribe(second.broker, 'moving', after);
+  await until(() => after.messages.length > 0, 'some have moved');
+  await first.broker.close();
+  await until(() => after.messages.length === 4, 'all have moved');
+  t.true([...before.messages, ...after.messages].every(({ attempt }) => attempt === 1));
+});
+
+test.serial('what waits in a killed process although the app never saw it has cost no attempt', async (t) => {
+  const settings = { ...MORTAL, brokers: server.address, ordering: 'none' };
+  const { broker } = await openSite(t, settings, 'unseen');
+  const victim = await BrokerProcess.start({ type: 'pubsub.kafka', settings, consumerId: 'unseen', home: '' });
+  t.teardown(() => victim.kill());
+  await victim.subscribe('unseen', { hold: false, retryMs: 8000, uncounted: true });
+  await publish(broker, 'unseen', ...texts('m', 5));
+  await victim.until('delivered', 5);
+  const admin = server.client().admin();
+  await admin.connect();
+  t.teardown(() => admin.disconnect());
+  const uncountedOnes = async (): Promise<number> => {
+    const [topic] = await admin.fetchOffsets({ groupId: 'unseen', topics: ['unseen'] });
+    const notes = topic?.partitions.map(({ offset, metadata }) => readNote(Number(offset), metadata)) ?? [];
+    return notes.flatMap((note) => [...(note?.open.values() ?? [])]).filter(({ attempt }) => attempt === 0).length;
+  };
+  await until(async () => (await uncountedOnes()) === 5, 'that is committed');
+  await victim.kill();
+  const recorder = new Recorder();
+  await subscribe(broker, 'unseen', recorder);
+  await until(() => recorder.messages.length === 5, 'the sibling handles them');
+  t.true(recorder.messages.every(({ attempt }) => attempt === 1));
 });
 
 test.serial('a process that hangs loses its partitions, and is told so when it goes on', async (t) => {

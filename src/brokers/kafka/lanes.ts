@@ -9,6 +9,8 @@ import { MAX_TIMER_MS } from '../../lib/deadline.ts';
 export interface Held extends Unsettled {
   attempt: number;
   dueAt: number;
+  /** A handler had it. */
+  isOpen: boolean;
   /** Gone while it is parked. */
   record: InboundRecord | undefined;
   lane: Lane;

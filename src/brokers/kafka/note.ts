@@ -10,7 +10,7 @@ import { Reader, Writer } from './bytes.ts';
 /** A message that is not settled. */
 export interface Unsettled {
   readonly offset: number;
-  /** Deliveries that a handler saw. */
+  /** Deliveries that count. */
   readonly attempt: number;
   /** Milliseconds since 1970 before which it is not to come again; Infinity: it is parked. */
   readonly dueAt: number;

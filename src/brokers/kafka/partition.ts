@@ -111,8 +111,8 @@ export class Partition {
   }
 
   /** Whether a message may be delivered that was not before. */
-  mayBegin({ attempt }: Held): boolean {
-    return attempt > 0 || this.openCount < MAX_OPEN;
+  mayBegin({ isOpen }: Held): boolean {
+    return isOpen || this.openCount < MAX_OPEN;
   }
 
   stall(lane: Lane): void {
@@ -129,7 +129,9 @@ export class Partition {
   begin(held: Held): void {
     const { lane } = held;
     this.lanes.shift(lane);
-    if (held.attempt++ === 0) this.openCount++;
+    if (!held.isOpen) this.openCount++;
+    held.isOpen = true;
+    held.attempt++;
     this.until = Math.max(this.until, held.offset + 1);
     this.changed();
     this.lanes.next(lane);
@@ -207,7 +209,7 @@ export class Partition {
   /** How it stands, its end being at `end`. */
   figures(end: number): Figures {
     const open = [...this.open()];
-    const pending = open.filter(({ attempt }) => attempt > 0).length;
+    const pending = this.openCount + this.ahead().filter(({ attempt }) => attempt > 0).length;
     const [first] = this.held.values();
     return {
       lag: Math.max(0, end - Math.max(this.position, this.before?.until ?? 0)) + open.length - pending,
@@ -220,15 +222,21 @@ export class Partition {
 
   private *open(): Iterable<Unsettled> {
     yield* this.held.values();
-    for (const one of this.before?.open.values() ?? []) if (one.offset >= this.position) yield one;
+    yield* this.ahead();
+  }
+
+  /** What the note of the last owner says of messages that were not read yet. */
+  private ahead(): Unsettled[] {
+    return [...(this.before?.open.values() ?? [])].filter(({ offset }) => offset >= this.position);
   }
 
   private hold(record: InboundRecord, known: Unsettled | undefined): void {
     const lane = this.lanes.of(record);
     const { attempt = 0, dueAt = 0 } = known ?? {};
     // What its last owner had parked comes again.
-    const held: Held = { offset: record.offset, attempt, dueAt: dueAt === Infinity ? 0 : dueAt, record, lane };
-    if (attempt > 0) this.openCount++;
+    const isOpen = attempt > 0;
+    const held: Held = { offset: record.offset, attempt, dueAt: dueAt === Infinity ? 0 : dueAt, isOpen, record, lane };
+    if (isOpen) this.openCount++;
     this.held.set(record.offset, held);
     this.bytes += record.size;
     this.lanes.append(held);

@@ -142,7 +142,7 @@ export class Topic {
       outcome = await member.handler(message, abort.signal);
     } catch (error) {
       this.note(`a message of topic ${this.name} cannot be delivered yet: ${(error as Error).message}`);
-      outcome = { kind: 'retry', afterMs: PRESENT_AGAIN_MS };
+      outcome = { kind: 'retry', afterMs: PRESENT_AGAIN_MS, uncounted: true };
     }
     if (abort.signal.aborted) return;
     this.runs.delete(held);
@@ -181,6 +181,7 @@ export class Topic {
 }
 
 function settle(partition: Partition, held: Held, outcome: Outcome): void {
+  if (outcome.kind === 'retry' && outcome.uncounted) held.attempt--;
   if (outcome.kind !== 'retry') partition.settle(held);
   else if (outcome.afterMs === Infinity) partition.park(held);
   else partition.retry(held, outcome.afterMs);

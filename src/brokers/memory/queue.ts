@@ -72,6 +72,7 @@ export class Queue {
   }
 
   settle(entry: Entry, outcome: Outcome): void {
+    if (outcome.kind === 'retry' && outcome.uncounted) entry.attempt--;
     if (outcome.kind !== 'retry') this.remove(entry);
     else if (outcome.afterMs === Infinity) this.parked.add(entry);
     else this.postpone(entry, performance.now() + outcome.afterMs);

@@ -137,6 +137,7 @@ export class Hand {
 
   private finish(held: Held, abort: AbortController, outcome: Outcome): void {
     if (held.abort !== abort || !this.running.delete(held)) return;
+    if (outcome.kind === 'retry' && outcome.uncounted) held.attempt--;
     if (outcome.kind !== 'retry') this.settle(held);
     else if (outcome.afterMs === Infinity) this.parked.add(held);
     else this.postpone(held, performance.now() + outcome.afterMs);

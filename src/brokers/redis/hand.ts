@@ -15,6 +15,8 @@ export interface HandListener {
   /** Some retries are due; `due` gives them. */
   onDue(): void;
   onParked(held: Held): void;
+  /** It is in hand, and the server counts a delivery too many. */
+  onUncounted(held: Held): void;
   /** A retry that nobody here will make: for the next owner. It is not in hand any more. */
   onGivenBack(held: Held): void;
   /** There may be room again. */
@@ -199,17 +201,22 @@ export class Hand {
       held.state = 'settled';
       held.entry = undefined;
       this.listener.onSettled(held.id);
-    } else if ([...this.members].every(({ leaving }) => leaving)) {
+      return;
+    }
+    if (outcome.uncounted) held.attempt--;
+    if ([...this.members].every(({ leaving }) => leaving)) {
       this.held.delete(held.id);
       if (outcome.afterMs < Infinity) postpone(held, outcome.afterMs);
-      this.listener.onGivenBack(held);
-    } else if (outcome.afterMs === Infinity) {
+      return this.listener.onGivenBack(held);
+    }
+    if (outcome.afterMs === Infinity) {
       held.state = 'parked';
       held.entry = undefined;
       this.listener.onParked(held);
     } else {
       this.postponed.add(held, outcome.afterMs);
     }
+    if (outcome.uncounted) this.listener.onUncounted(held);
   }
 
   /** Takes it out of wherever it is. */

@@ -4,7 +4,7 @@ import type { Entry } from './entry.ts';
 /** An entry that this process owns. */
 export interface Held {
   readonly id: string;
-  /** The delivery that runs or ran last; the next one while it is queued. */
+  /** The delivery that runs or ran last, of those that count; the next one while it is queued. */
   attempt: number;
   /** When the server last knew it in hand, on the clock of `performance.now()`. */
   touchedAt: number;

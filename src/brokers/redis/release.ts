@@ -20,10 +20,9 @@ export async function release(
   teller: Teller,
 ): Promise<void> {
   const now = performance.now();
-  const alike = Map.groupBy(batch, (held) => `${deliveriesOf(held)} ${waitOf(held, now)}`);
-  const parts = [...alike.values()].flatMap((all) => chunks(all, BATCH));
-  const giveBack = async (part: readonly Held[]): Promise<void> => {
-    const [first] = part as [Held];
+  const parts = alike(batch, (held) => `${deliveriesOf(held)} ${waitOf(held, now)}`);
+  const giveBack = async (part: readonly [Held, ...Held[]]): Promise<void> => {
+    const [first] = part;
     const ids = part.map(({ id }) => id);
     const [idleMs, deliveries] = [CLAIMABLE_MS - waitOf(first, now), deliveriesOf(first)];
     for (const held of part) hand.lose(held);
@@ -32,6 +31,11 @@ export async function release(
     });
   };
   await Promise.all(parts.map(giveBack));
+}
+
+/** Those of which `likeness` says the same together, as many as one command takes. */
+export function alike(batch: readonly Held[], likeness: (held: Held) => string): [Held, ...Held[]][] {
+  return [...Map.groupBy(batch, likeness).values()].flatMap((all) => chunks(all, BATCH)) as [Held, ...Held[]][];
 }
 
 /** How many deliveries a handler saw. */

@@ -8,6 +8,7 @@ import { Hand, type HandListener } from './hand.ts';
 import { Member, type Held } from './held.ts';
 import { renew, tellTrimmed } from './leases.ts';
 import type { Reader, Source } from './reader.ts';
+import { Recounts } from './recounts.ts';
 import { release } from './release.ts';
 import { Retries } from './retries.ts';
 import type { StreamGroup } from './stream-group.ts';
@@ -36,6 +37,7 @@ export class Topic implements Source, HandListener {
   private readonly teller: Teller;
   private readonly hand: Hand;
   private readonly acks: Acks;
+  private readonly recounts: Recounts;
   private readonly retries: Retries;
   private readonly abandoned: Sweep;
   private readonly onClosed: () => void;
@@ -65,6 +67,7 @@ export class Topic implements Source, HandListener {
     this.retries = new Retries(group, this.hand, names.own, teller);
     this.abandoned = new Sweep(group, this.hand, names, teller, options.processingTimeoutMs);
     this.acks = new Acks(group, teller, (ids) => this.onAcknowledged(ids));
+    this.recounts = new Recounts(group, names, teller);
     this.onClosed = onClosed;
   }
 
@@ -166,6 +169,10 @@ export class Topic implements Source, HandListener {
     const touch = (): void => void (held.touchedAt = performance.now());
     touch();
     void this.group.renew(this.names.parked, [held.id], 0).then(touch, () => undefined);
+  }
+
+  onUncounted(held: Held): void {
+    this.recounts.add(held, () => this.keeping);
   }
 
   onGivenBack(held: Held): void {

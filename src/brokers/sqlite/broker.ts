@@ -12,7 +12,7 @@ import type {
 } from '../../core/broker.ts';
 import { describeSettings } from '../../lib/settings.ts';
 import { Link, type LinkListener } from './link.ts';
-import { UNSEEN, type Delivery } from './protocol.ts';
+import { RELEASED, type Delivery } from './protocol.ts';
 import { readSettings, SETTINGS, type SqliteOptions } from './settings.ts';
 import { SqliteSubscription } from './subscription.ts';
 
@@ -136,7 +136,7 @@ class SqliteBroker implements Broker {
       offset += size;
       const subscription = this.members.get(member);
       if (!subscription) {
-        this.link.settle([member, group, owner, id, UNSEEN, size]);
+        this.link.settle([member, group, owner, id, RELEASED, size, true]);
         continue;
       }
       const { topic } = subscription;

@@ -21,16 +21,23 @@ export type Delivery = [
 
 /**
  * What to do with a message a handler had. `owner` is the lease it came under: when that is over nothing happens.
+ * `uncounted`: the delivery was no attempt.
  * It also gives the member back the room it took, so there is exactly one for each delivery.
  */
-export type Settlement = [member: number, group: number, owner: number, message: number, verdict: number, size: number];
+export type Settlement = [
+  member: number,
+  group: number,
+  owner: number,
+  message: number,
+  verdict: number,
+  size: number,
+  uncounted?: boolean,
+];
 
 /** Verdicts from 0 up are milliseconds until the message is due again, Infinity parks it. */
 export const SETTLED = -1;
-/** Given back; the attempt counts. */
+/** Given back. */
 export const RELEASED = -2;
-/** Given back before a handler saw it; the attempt does not count. */
-export const UNSEEN = -3;
 
 export type Call =
   /** Makes the group if need be and starts deliveries to the member. */

@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { GroupStats } from '../../core/broker.ts';
-import { SETTLED, UNSEEN, type Publication, type Settlement } from './protocol.ts';
+import { SETTLED, type Publication, type Settlement } from './protocol.ts';
 import { PARKED } from './schema.ts';
 
 /** A message on its way to a member. */
@@ -86,14 +86,15 @@ export class Store {
   }
 
   /** Does nothing when the lease is over. */
-  settle([, group, owner, message, verdict]: Settlement, now: number): void {
+  settle([, group, owner, message, verdict, , uncounted]: Settlement, now: number): void {
+    const uncount = uncounted ? 1 : 0;
     if (verdict === SETTLED) {
       this.settleOne.run(group, message, owner);
     } else if (verdict === Infinity) {
-      this.postponeOne.run(owner, PARKED, null, 0, group, message, owner);
+      this.postponeOne.run(owner, PARKED, null, uncount, group, message, owner);
     } else {
       const [due, wait] = verdict < 0 ? [0, null] : [now + Math.ceil(verdict), Math.ceil(verdict)];
-      this.postponeOne.run(null, due, wait, verdict === UNSEEN ? 1 : 0, group, message, owner);
+      this.postponeOne.run(null, due, wait, uncount, group, message, owner);
     }
   }
 

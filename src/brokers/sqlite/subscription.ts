@@ -1,6 +1,6 @@
 import type { Handler, InboundMessage, Outcome, Subscription } from '../../core/broker.ts';
 import type { Link } from './link.ts';
-import { RELEASED, SETTLED, UNSEEN, type Delivery } from './protocol.ts';
+import { RELEASED, SETTLED, type Delivery } from './protocol.ts';
 
 /** A message that a handler has, and the lease it came under. */
 interface Held {
@@ -41,7 +41,7 @@ export class SqliteSubscription implements Subscription {
 
   take(delivery: Delivery, owner: number, message: InboundMessage): void {
     const held = { delivery, owner, lease: this.lease.signal };
-    if (this.ending) return this.settle(held, UNSEEN);
+    if (this.ending) return this.settle(held, RELEASED, true);
     this.held.add(held);
     void this.handler(message, this.lease.signal).then((outcome) => this.finish(held, outcome));
   }
@@ -70,13 +70,14 @@ export class SqliteSubscription implements Subscription {
 
   private finish(held: Held, outcome: Outcome): void {
     if (!this.held.delete(held)) return;
-    this.settle(held, outcome.kind === 'retry' ? Math.max(0, outcome.afterMs) : SETTLED);
+    if (outcome.kind === 'retry') this.settle(held, Math.max(0, outcome.afterMs), outcome.uncounted);
+    else this.settle(held, SETTLED);
     if (this.ending && this.held.size === 0) this.drained.resolve();
   }
 
   /** Without the lease only the room is given back: in a file made anew another message may have the same numbers. */
-  private settle({ delivery, owner, lease }: Held, verdict: number): void {
+  private settle({ delivery, owner, lease }: Held, verdict: number, uncounted = false): void {
     const [member, group, message, , , , size] = delivery;
-    this.link.settle([member, group, lease.aborted ? NOBODY : owner, message, verdict, size]);
+    this.link.settle([member, group, lease.aborted ? NOBODY : owner, message, verdict, size, uncounted]);
   }
 }

@@ -18,6 +18,7 @@ function handOf(concurrency: number, queueDepth: number) {
     onDue: () => events.push('due'),
     onParked: ({ id }) => events.push(`parked ${id}`),
     onGivenBack: ({ id }) => events.push(`given back ${id}`),
+    onUncounted: ({ id }) => events.push(`uncounted ${id}`),
     onRoom: () => undefined,
   };
   const hand = new Hand('orders', { concurrency, queueDepth }, listener);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { RELEASED, SETTLED, UNSEEN, type Publication } from '../../../../src/brokers/sqlite/protocol.ts';
+import { RELEASED, SETTLED, type Publication } from '../../../../src/brokers/sqlite/protocol.ts';
 import { openDatabase } from '../../../../src/brokers/sqlite/schema.ts';
 import { Store, type Claimed } from '../../../../src/brokers/sqlite/store.ts';
 import { temporary } from '../temporary.ts';
@@ -24,18 +24,20 @@ test('an outcome that comes after the lease is over changes nothing', (t) => {
   const id = first?.id as number;
   store.settle([1, group, 1, id, RELEASED, 0], 0);
   t.is(store.claim(group, 't', 2, ALL, 0)[0]?.attempt, 2);
-  for (const verdict of [SETTLED, RELEASED, UNSEEN, Infinity, 0]) store.settle([1, group, 1, id, verdict, 0], 0);
+  for (const verdict of [SETTLED, RELEASED, Infinity, 0]) store.settle([1, group, 1, id, verdict, 0, true], 0);
   t.like(store.stats('t', 'g', 0), { pending: 1, parked: 0 });
   t.deepEqual(store.claim(group, 't', 3, ALL, 1e9), []);
   store.settle([1, group, 2, id, SETTLED, 0], 0);
   t.is(store.stats('t', 'g', 0).pending, 0);
 });
 
-test('a message that no handler saw does not count as attempted', (t) => {
+test('a delivery that was no attempt is not counted', (t) => {
   const { store, group } = storeWith(t, 1);
   const [first] = store.claim(group, 't', 1, ALL, 0);
-  store.settle([1, group, 1, first?.id as number, UNSEEN, 0], 0);
-  t.is(store.claim(group, 't', 1, ALL, 0)[0]?.attempt, 1);
+  for (const verdict of [RELEASED, 0, 0]) {
+    store.settle([1, group, 1, first?.id as number, verdict, 0, true], 0);
+    t.is(store.claim(group, 't', 1, ALL, 0)[0]?.attempt, 1);
+  }
 });
 
 test('what is due again comes before what is new', (t) => {
