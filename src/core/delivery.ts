@@ -52,7 +52,7 @@ interface Failure {
 const SUCCESS: Outcome = { kind: 'success' };
 const DROP: Outcome = { kind: 'drop' };
 /** Given back as it is: the next owner takes it at once. Also what is no longer ours ends so, without a dead letter. */
-const GIVE_BACK: Outcome = { kind: 'retry', afterMs: 0 };
+const GIVE_BACK: Outcome = { kind: 'retry', afterMs: 0, uncounted: true };
 
 /** For what must not be given up whatever the policy says: an unwritten dead letter. */
 const retryLater = (attempt: number): Outcome => ({ kind: 'retry', afterMs: backoffMs(DEFAULT_BACKOFF, attempt) });
@@ -108,8 +108,6 @@ export function createDelivery(context: DeliveryContext): Handler {
 /** Turns answers into outcomes. The only place that writes dead letters and counts deliveries. */
 class Settlement {
   private readonly context: DeliveryContext;
-  /** How often a message was not handed over, by its id: that does not count as an attempt. */
-  private readonly postponed = new Map<string, number>();
 
   constructor(context: DeliveryContext) {
     this.context = context;
@@ -118,7 +116,6 @@ class Settlement {
   async of(answer: Answer, message: InboundMessage, event: Event, topic: string, ms: number): Promise<Outcome> {
     const { log, notFound, closing } = this.context;
     if (answer.kind === 'success') {
-      this.postponed.delete(message.id);
       this.count(topic, 'success', 'success', ms);
       return SUCCESS;
     }
@@ -127,8 +124,7 @@ class Settlement {
       return this.discard(message, event, topic, { reason: 'dropped by the app' }, this.statusOfDrop, ms);
     }
     if (answer.kind === 'retry' && answer.afterMs !== undefined) {
-      this.postponed.set(message.id, (this.postponed.get(message.id) ?? 0) + 1);
-      return closing.aborted ? GIVE_BACK : { kind: 'retry', afterMs: answer.afterMs };
+      return closing.aborted ? GIVE_BACK : { kind: 'retry', afterMs: answer.afterMs, uncounted: true };
     }
     const isFinal = answer.kind === 'not-found' && (notFound === 'drop' || this.hasLetters(topic));
     const error = `${isFinal ? 'non-retriable' : 'retriable'} error returned from app while processing pub/sub event`;
@@ -136,7 +132,7 @@ class Settlement {
     if (closing.aborted) return GIVE_BACK;
     if (isFinal) return this.discard(message, event, topic, answer, 'drop', ms);
     this.count(topic, 'retry', 'retry', ms);
-    return this.fail(answer, this.counted(message), event, topic);
+    return this.fail(answer, message, event, topic);
   }
 
   /** As Dapr counts it: with DROP an app has said what becomes of the event, a stream has not. */
@@ -156,14 +152,8 @@ class Settlement {
     if (this.hasLetters(topic) && !(await this.deadLetter(message, event, topic, failure))) {
       return retryLater(message.attempt);
     }
-    this.postponed.delete(message.id);
     this.count(topic, 'drop', status, ms);
     return DROP;
-  }
-
-  /** The message with those attempts alone that the recipient saw. */
-  private counted(message: InboundMessage): InboundMessage {
-    return { ...message, attempt: message.attempt - (this.postponed.get(message.id) ?? 0) };
   }
 
   /** A delivery failed: what the policy says for this attempt. */
@@ -182,7 +172,6 @@ class Settlement {
     if (!this.hasLetters(topic) || !(await this.deadLetter(message, event, topic, failure))) {
       return retryLater(message.attempt);
     }
-    this.postponed.delete(message.id);
     this.count(topic, 'drop', 'drop', 0);
     return DROP;
   }

@@ -1,8 +1,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
-import { componentFile, MEMORY, publish, startDaprd } from '../_support/daprd.ts';
+import { componentFile, MEMORY, publish, startDaprd, temporaryDirectory } from '../_support/daprd.ts';
 import { startHttpApp, type Reply } from '../_support/http-app.ts';
 import { until } from '../_support/until.ts';
 
@@ -72,6 +73,30 @@ test('behind an open breaker events wait, and none dies of it', async (t) => {
   await until(() => handled.size === 5, 'all came');
   await until(() => /from half-open to closed/.test(daprd.log()), 'it closed');
   t.is(app.received.filter(({ path }) => path === '/dead').length, 0);
+});
+
+test('what waits behind an open breaker costs no attempt, also when the sidecar is started anew', async (t) => {
+  const app = await startHttpApp({
+    subscribe: [sub('a', { deadLetterTopic: 'dead' }), sub('dead')],
+    reply: ({ path }) => (path === '/a' ? 500 : 200),
+  });
+  t.teardown(() => app.close());
+  const spec = `  policies:
+    retries: { it: { duration: 10ms, maxRetries: 3 } }
+    circuitBreakers: { cb: { timeout: 1s, trip: consecutiveFailures >= 1 } }
+  targets: { components: { pubsub: { inbound: { retry: it, circuitBreaker: cb } } } }`;
+  const directory = await temporaryDirectory(t);
+  const sqlite = componentFile('pubsub.sqlite', { connectionString: join(directory, 'events.db') });
+  const options = { appPort: app.port, directory, resources: { 'a.yaml': sqlite, 'r.yaml': resiliency(spec) } };
+  const first = await startDaprd(t, options);
+  await publish(first, 'a', { n: 1 });
+  const tries = (): number => app.received.filter(({ path }) => path === '/a').length;
+  await until(() => tries() === 3, 'it was postponed twice');
+  await first.stop();
+  await startDaprd(t, options);
+  const dead = await until(() => app.received.find(({ path }) => path === '/dead'), 'a dead letter');
+  t.is(dead.event['dlattempts'], 4);
+  t.is(tries(), 4);
 });
 
 test('a bad resource is told of and the sidecar starts', async (t) => {
