@@ -211,6 +211,26 @@ test('large messages arrive unchanged', async (t) => {
   t.true(recorder.messages.every(({ data }) => data.length === large.data.length));
 });
 
+test('large messages that wait for a new subscription are not read many at once', async (t) => {
+  const server = await RedisServer.start(t.teardown);
+  const { broker } = await openSite(t, { redisHost: server.address });
+  const large = { ...text(''), data: Buffer.alloc(8 * 2 ** 20, 'x') };
+  for (let i = 0; i < 12; i++) t.deepEqual(await broker.publish('large', [large]), []);
+  let [isOpen, most] = [false, 0];
+  const recorder = new Recorder(async () => {
+    await until(() => isOpen, 'they may go on');
+    most = Math.max(most, (await broker.stats('large')).pending);
+    return SUCCESS;
+  });
+  await subscribe(broker, 'large', recorder);
+  await until(() => recorder.messages.length >= 4, 'as many as there is room for');
+  const { pending } = await broker.stats('large');
+  t.true(pending <= 5, `${pending} at once`);
+  isOpen = true;
+  await until(async () => recorder.messages.length === 12 && (await broker.stats('large')).pending === 0, 'all came');
+  t.true(most <= 5, `${most} at once`);
+});
+
 test('while nothing can be acknowledged not everything is read', async (t) => {
   const server = await RedisServer.start(t.teardown);
   await server.ask('acl', 'SETUSER', 'sidecar', 'on', '>secret', '~*', '+@all', '-xack');

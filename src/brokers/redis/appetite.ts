@@ -13,21 +13,25 @@ const AHEAD_MS = 50;
 const MIN_AHEAD = 10;
 /** Payloads beyond which nothing more is read. */
 const MAX_BYTES = 32 * 2 ** 20;
-/** How much the newest counts in an average. */
+/** How much the newest handler counts in the average of their times. */
 const WEIGHT = 1 / 16;
 
 export class Appetite {
   private readonly limits: Limits;
   private typicalMs = AHEAD_MS;
-  private typicalBytes = 0;
+  /** Of one payload. Before any was seen they may be large: the first read takes one, each further one twice as many. */
+  private expectedBytes = MAX_BYTES;
 
   constructor(limits: Limits) {
     this.limits = limits;
   }
 
-  /** A payload came. */
-  sawBytes(bytes: number): void {
-    this.typicalBytes += (bytes - this.typicalBytes) * WEIGHT;
+  /**
+   * A read brought payloads of which the largest has so many bytes, 0 where it brought none. Large ones are expected at
+   * once and forgotten soon, also where no more come: the topics of a reader take equally many.
+   */
+  sawBytes(largest: number): void {
+    this.expectedBytes = Math.max(largest, this.expectedBytes / 2);
   }
 
   /** A handler ended. */
@@ -39,7 +43,7 @@ export class Appetite {
   room(members: number, inHand: number, bytes: number): number {
     if (members === 0 || bytes >= MAX_BYTES) return 0;
     const messages = members * this.limits.concurrency + this.readAhead - inHand;
-    return Math.min(messages, Math.ceil((MAX_BYTES - bytes) / Math.max(1, this.typicalBytes)));
+    return Math.min(messages, Math.ceil((MAX_BYTES - bytes) / Math.max(1, this.expectedBytes)));
   }
 
   /** Whether a read of so many is worth its while: it waits until half of the room is free. */

@@ -83,6 +83,7 @@ export class Hand {
 
   /** Takes entries that were read at `now`. One that is in hand already stays as it is, but for one being fetched. */
   take(delivered: readonly Delivered[], now: number): void {
+    this.appetite.sawBytes(Math.max(0, ...delivered.map(({ entry }) => entry.data.length)));
     for (const { entry, attempt } of delivered) {
       const held = this.held.get(entry.id);
       if (!held) this.add({ id: entry.id, attempt, touchedAt: now, state: 'settled', dueAt: 0 }, entry);
@@ -144,7 +145,6 @@ export class Hand {
 
   private add(held: Held, entry: Entry): void {
     this.held.set(held.id, held);
-    this.appetite.sawBytes(entry.data.length);
     this.enqueue(held, entry);
   }
 

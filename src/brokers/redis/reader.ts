@@ -11,6 +11,7 @@ export interface Source {
   readonly name: string;
   /** How many entries it can take now. */
   readonly wanted: number;
+  /** What a read that asked for it brought, also nothing. */
   deliver(entries: readonly RawEntry[], now: number): void;
   /** Makes its group again, which somebody removed. */
   recreate(): Promise<void>;
@@ -162,9 +163,8 @@ export class Reader {
 
   private distribute(reply: [Buffer, RawEntry[]][] | null, sources: readonly Source[]): void {
     const now = performance.now();
-    for (const [name, entries] of reply ?? []) {
-      sources.find((source) => source.name === name.toString())?.deliver(entries, now);
-    }
+    const entries = new Map(reply?.map(([name, raw]) => [name.toString(), raw]));
+    for (const source of sources) source.deliver(entries.get(source.name) ?? [], now);
   }
 
   /** Makes missing groups again. A topic for which that fails is left alone for a while. */

@@ -40,6 +40,7 @@ const SUCCESS: Outcome = { kind: 'success' };
 
 test('as many handlers run as may, in order, and no more is wanted than there is room for', async (t) => {
   const { hand, started, answer } = handOf(2, 3);
+  for (let reads = 0; reads < 3; reads++) hand.take([], 0);
   t.is(hand.wanted, 5);
   hand.take(entries(1, 2, 3, 4, 5), 0);
   t.deepEqual(started, ['1-0/1', '2-0/1']);
@@ -47,6 +48,23 @@ test('as many handlers run as may, in order, and no more is wanted than there is
   t.is(hand.unseen, 3);
   await answer('2-0', SUCCESS);
   t.deepEqual(started, ['1-0/1', '2-0/1', '3-0/1']);
+});
+
+test('the first read takes one entry, each further one twice as many, until a large one comes', async (t) => {
+  const { hand, answer } = handOf(100, 0);
+  const wanted: number[] = [];
+  const note = (): void => void wanted.push(hand.wanted);
+  note();
+  hand.take(entries(1), 0);
+  await answer('1-0', SUCCESS);
+  note();
+  hand.take([], 0);
+  note();
+  const [large] = entries(2) as [Delivered];
+  hand.take([{ ...large, entry: { ...large.entry, data: Buffer.alloc(16 * 2 ** 20) } }], 0);
+  await answer('2-0', SUCCESS);
+  note();
+  t.deepEqual(wanted, [1, 2, 4, 2]);
 });
 
 test('an entry that comes again while it is in hand is not started again', (t) => {
