@@ -1,5 +1,5 @@
 import { sleep } from '../../lib/sleep.ts';
-import { messageOf } from '../../core/errors.ts';
+import { reasonOf } from './reason.ts';
 import type { StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -72,7 +72,7 @@ export class Acks {
       this.onAcknowledged(batch);
     } catch (error) {
       this.waiting.unshift(...batch);
-      this.teller.note(`acknowledging messages of topic ${this.group.topic} fails, trying again: ${messageOf(error)}`);
+      this.teller.note(`acknowledging messages of topic ${this.group.topic} fails, trying again: ${reasonOf(error)}`);
       await sleep(RETRY_MS, this.givenUp.signal);
     }
   }

@@ -1,6 +1,6 @@
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { sleep } from '../../lib/sleep.ts';
-import { messageOf } from '../../core/errors.ts';
+import { reasonOf } from './reason.ts';
 import type { Client } from './servers.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -77,7 +77,7 @@ export class Connection {
       } catch (error) {
         if (signal.aborted) return;
         if (isFinal(error)) throw error;
-        this.reason = messageOf(error);
+        this.reason = reasonOf(error);
         this.teller.away(this.reason);
       }
       await sleep(backoffMs(this.backoff, attempt), signal);
@@ -90,8 +90,8 @@ export class Connection {
     this.teller.back();
     this.reason = 'the connection was closed';
     client.on('error', ({ message }: Error) => {
-      this.reason = message;
-      if (SILENCE.test(message)) this.teller.away(message); // before what was on its way tells that it failed
+      this.reason = reasonOf(message);
+      if (SILENCE.test(message)) this.teller.away(this.reason); // before what was on its way tells that it failed
     });
     client.once('end', () => this.onLost());
     this.tell();

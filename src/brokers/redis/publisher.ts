@@ -1,8 +1,9 @@
 import { Redis, type Cluster } from 'ioredis';
 import type { OutboundMessage, PublishFailure } from '../../core/broker.ts';
-import { messageOf } from '../../core/errors.ts';
 import { bulkString, Burst, NO_ARGUMENTS, type Waiter } from './burst.ts';
 import type { Connection } from './connection.ts';
+import { ALWAYS_TAKEN, payloadLimit, tooLarge } from './payload-limit.ts';
+import { reasonOf } from './reason.ts';
 import { ReplicatedBurst, type Replication } from './replicated-burst.ts';
 import { nodeOf, type Client } from './servers.ts';
 
@@ -17,8 +18,6 @@ export interface Trimming {
 const PATIENCE_MS = 1000;
 /** Payloads on their way. More is refused, so that a slow server does not fill the memory. */
 const MAX_BYTES = 64 * 2 ** 20;
-/** How the client says that a connection ended, before or after it has noticed. */
-const CLOSED = /^(Connection is closed|Stream isn't writeable)/;
 /** How a node of a cluster says that another one has the topic. It has stored nothing. */
 const ELSEWHERE = /error from publish: MOVED /;
 
@@ -47,16 +46,23 @@ export class Publisher {
     this.bytes += bytes;
     try {
       const client = this.connection.client ?? (await this.connection.ready(PATIENCE_MS));
-      if (client instanceof Redis) return await this.addTogether(client, topic, messages);
-      return await (this.replication ? this.addToNode(client, topic, messages) : this.addEach(client, topic, messages));
+      const limit = bytes > ALWAYS_TAKEN ? await payloadLimit(client) : Infinity;
+      if (client instanceof Redis) return await this.addTogether(client, topic, messages, limit);
+      if (this.replication) return await this.addToNode(client, topic, messages, limit);
+      return await this.addEach(client, topic, messages, limit);
     } catch (error) {
-      return refuse(messages, messageOf(error));
+      return refuse(messages, reasonOf(error));
     } finally {
       this.bytes -= bytes;
     }
   }
 
-  private addTogether(client: Redis, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+  private addTogether(
+    client: Redis,
+    topic: string,
+    messages: readonly OutboundMessage[],
+    limit: number,
+  ): Publication['done'] {
     const burst = this.bursts.get(client) ?? this.createBurst(client);
     const publication = new Publication(messages.length);
     const trim = this.trim();
@@ -64,9 +70,14 @@ export class Publisher {
       `*${7 + trim.length}\r\n${['XADD', topic, ...trim, '*', 'data'].map(bulkString).join('')}`,
     );
     for (const [index, { data, metadata }] of messages.entries()) {
+      const reply = new Reply(publication, index);
+      if (data.length > limit) {
+        reply.reject(tooLarge(data.length, limit));
+        continue;
+      }
       const json = JSON.stringify(metadata);
       const tail = json === '{}' ? NO_METADATA : `\r\n${METADATA}${bulkString(json)}`;
-      burst.add([head, `$${data.length}\r\n`, data, tail], new Reply(publication, index));
+      burst.add([head, `$${data.length}\r\n`, data, tail], reply);
     }
     return publication.done;
   }
@@ -82,13 +93,14 @@ export class Publisher {
     cluster: Cluster,
     topic: string,
     messages: readonly OutboundMessage[],
+    limit: number,
   ): Promise<readonly PublishFailure[]> {
-    const failures = await this.addTogether(await nodeOf(cluster, topic), topic, messages);
+    const failures = await this.addTogether(await nodeOf(cluster, topic), topic, messages, limit);
     const left = failures.filter(({ error }) => ELSEWHERE.test(error.message)).map(({ index }) => index);
     if (left.length === 0) return failures;
     const node = await nodeOf(cluster, topic, 'afresh');
     const again = left.map((index) => messages[index] as OutboundMessage);
-    const failedAgain = await this.addTogether(node, topic, again);
+    const failedAgain = await this.addTogether(node, topic, again, limit);
     return [
       ...failures.filter(({ index }) => !left.includes(index)),
       ...failedAgain.map(({ index, error }) => ({ index: left[index] as number, error })),
@@ -96,12 +108,21 @@ export class Publisher {
   }
 
   /** On a cluster the client finds out where the topic is. */
-  private addEach(client: Client, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+  private addEach(
+    client: Client,
+    topic: string,
+    messages: readonly OutboundMessage[],
+    limit: number,
+  ): Publication['done'] {
     const publication = new Publication(messages.length);
     for (const [index, { data, metadata }] of messages.entries()) {
+      const reply = new Reply(publication, index);
+      if (data.length > limit) {
+        reply.reject(tooLarge(data.length, limit));
+        continue;
+      }
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
       const fields = ['data', bytes, 'metadata', JSON.stringify(metadata)];
-      const reply = new Reply(publication, index);
       client.callBuffer('xadd', [topic, ...this.trim(), '*', ...fields]).then(
         () => reply.resolve(),
         (error: Error) => reply.reject(error),
@@ -161,8 +182,7 @@ class Reply implements Waiter {
   }
 }
 
-const failure = (reason: string): Error =>
-  new Error(`redis streams: error from publish: ${CLOSED.test(reason) ? 'the connection was closed' : reason}`);
+const failure = (reason: string): Error => new Error(`redis streams: error from publish: ${reasonOf(reason)}`);
 
 const refuse = (messages: readonly OutboundMessage[], reason: string): PublishFailure[] =>
   messages.map((_, index) => ({ index, error: failure(reason) }));

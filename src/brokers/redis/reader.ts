@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { sleep } from '../../lib/sleep.ts';
-import { messageOf } from '../../core/errors.ts';
 import type { RawEntry } from './entry.ts';
+import { reasonOf } from './reason.ts';
 import { hangUp } from './servers.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -116,7 +116,7 @@ export class Reader {
         }
       } catch (error) {
         failures++;
-        if (!signal.aborted) this.teller.note(`reading messages fails, trying again: ${messageOf(error)}`);
+        if (!signal.aborted) this.teller.note(`reading messages fails, trying again: ${reasonOf(error)}`);
       } finally {
         if (this.connection) hangUp(this.connection);
         this.connection = undefined;
@@ -139,7 +139,7 @@ export class Reader {
       this.repairs = 0;
     } catch (error) {
       if (!isAboutTopics(error)) throw error;
-      this.teller.note(`reading messages fails, trying again: ${messageOf(error)}`);
+      this.teller.note(`reading messages fails, trying again: ${reasonOf(error)}`);
       await this.repair(sources);
     } finally {
       this.reading = [];
@@ -174,7 +174,7 @@ export class Reader {
     await Promise.all(
       sources.map((source) =>
         source.recreate().catch((error: unknown) => {
-          this.teller.note(`topic ${source.name} cannot be read: ${messageOf(error)}`);
+          this.teller.note(`topic ${source.name} cannot be read: ${reasonOf(error)}`);
           this.suspended.add(source);
           void sleep(SUSPEND_MS, signal).then(() => {
             this.suspended.delete(source);

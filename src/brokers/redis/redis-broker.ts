@@ -10,7 +10,6 @@ import type {
   SubscribeOptions,
   Subscription,
 } from '../../core/broker.ts';
-import { messageOf } from '../../core/errors.ts';
 import { backoffMs, type Backoff } from '../../lib/backoff.ts';
 import { Closables } from '../../lib/closables.ts';
 import { MAX_TIMER_MS } from '../../lib/deadline.ts';
@@ -20,6 +19,7 @@ import { Connection } from './connection.ts';
 import { ConsumerNames, isParked } from './consumer-name.ts';
 import { Publisher } from './publisher.ts';
 import { Reader } from './reader.ts';
+import { reasonOf } from './reason.ts';
 import { besideReader, connect, connectReader, shardOf } from './servers.ts';
 import { SETTINGS, type RedisSettings } from './settings.ts';
 import { groupStats } from './stats.ts';
@@ -78,7 +78,7 @@ export class RedisBroker implements Broker {
     } catch (error) {
       this.disconnect();
       const { redisHost } = this.settings;
-      throw new Error(`redis streams: error connecting to redis at ${redisHost}: ${messageOf(error)}`, {
+      throw new Error(`redis streams: error connecting to redis at ${redisHost}: ${reasonOf(error)}`, {
         cause: error,
       });
     }

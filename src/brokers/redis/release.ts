@@ -1,9 +1,9 @@
 /** Giving entries back, so that whoever wants them has them at once. */
 
-import { messageOf } from '../../core/errors.ts';
 import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
 import { untouchedMs } from './leases.ts';
+import { reasonOf } from './reason.ts';
 import { CLAIMABLE_MS, type StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -27,7 +27,9 @@ export async function release(
     const [idleMs, deliveries] = [CLAIMABLE_MS - waitOf(first, now), deliveriesOf(first)];
     for (const held of part) hand.lose(held);
     await group.handOver(consumer, ids, untouchedMs(part, now), idleMs, deliveries).catch((error: unknown) => {
-      teller.note(`giving back messages of topic ${group.topic} fails: ${messageOf(error)}`);
+      teller.note(
+        `giving back messages of topic ${group.topic} fails, others take them over later: ${reasonOf(error)}`,
+      );
     });
   };
   await Promise.all(parts.map(giveBack));

@@ -1,7 +1,7 @@
-import { messageOf } from '../../core/errors.ts';
 import type { Hand } from './hand.ts';
 import type { Held } from './held.ts';
 import { examine, giveUp, tellTrimmed, untouchedMs } from './leases.ts';
+import { reasonOf } from './reason.ts';
 import type { StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -47,7 +47,7 @@ export class Retries {
         await this.claim(batch, untouchedMs(batch, performance.now()));
         for (const held of batch) if (held.state === 'fetching') await this.lookFor(held);
       } catch (error) {
-        this.teller.note(`redelivering messages of topic ${this.group.topic} fails, trying again: ${messageOf(error)}`);
+        this.teller.note(`redelivering messages of topic ${this.group.topic} fails, trying again: ${reasonOf(error)}`);
         this.hand.fetchLater(batch);
         setTimeout(() => this.wake(), FAILED_MS);
         return;

@@ -4,10 +4,10 @@
  * the owner was and does not say how often an entry was delivered.
  */
 
-import { messageOf } from '../../core/errors.ts';
 import { isGone, isOurs, type ConsumerNames } from './consumer-name.ts';
 import type { Hand } from './hand.ts';
 import { tellTrimmed } from './leases.ts';
+import { reasonOf } from './reason.ts';
 import { CLAIMABLE_MS, type ConsumerInfo, type PendingEntry, type StreamGroup } from './stream-group.ts';
 import type { Teller } from '../../lib/teller.ts';
 
@@ -140,7 +140,7 @@ export class Sweep {
       if (!isRefusal(error)) throw error;
       this.mayBury = false;
       const what = `names of sidecars that have ended stay in the list of consumers of topic ${this.group.topic}`;
-      this.teller.note(`${what}: ${messageOf(error)}`);
+      this.teller.note(`${what}: ${reasonOf(error)}`);
     });
   }
 }

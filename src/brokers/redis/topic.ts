@@ -1,5 +1,4 @@
 import type { Handler, Subscription } from '../../core/broker.ts';
-import { messageOf } from '../../core/errors.ts';
 import { Acks } from './acks.ts';
 import type { ConsumerNames } from './consumer-name.ts';
 import { decodeEntries, type RawEntry } from './entry.ts';
@@ -8,6 +7,7 @@ import { Hand, type HandListener } from './hand.ts';
 import { Member, type Held } from './held.ts';
 import { renew, tellTrimmed } from './leases.ts';
 import type { Reader, Source } from './reader.ts';
+import { reasonOf } from './reason.ts';
 import { Recounts } from './recounts.ts';
 import { release } from './release.ts';
 import { Retries } from './retries.ts';
@@ -200,7 +200,7 @@ export class Topic implements Source, HandListener {
       tellTrimmed(this.teller, this.name, trimmed + parkedTrimmed);
     } catch (error) {
       if (this.closing) return; // there is nothing to keep any more
-      this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${messageOf(error)}`);
+      this.teller.note(`keeping messages of topic ${this.name} fails, trying again: ${reasonOf(error)}`);
     }
   }
 
@@ -221,7 +221,7 @@ export class Topic implements Source, HandListener {
       // The server's word is final; without one the question is still open.
       if (error instanceof Error && error.name === 'ReplyError') this.hasAbandoned = false;
       else if (!this.closing) this.nextLook = setTimeout(() => void this.sweep(0), FAILED_MS); // it may have claimed
-      this.teller.note(`looking for abandoned messages of topic ${this.name} fails: ${messageOf(error)}`);
+      this.teller.note(`looking for abandoned messages of topic ${this.name} fails, trying again: ${reasonOf(error)}`);
     }
   }
 
