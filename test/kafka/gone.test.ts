@@ -150,3 +150,20 @@ test('a topic that is made anew is read from its start, whatever is in hand of t
   await until(() => after.messages.length > 0, 'what was not settled comes again');
   t.deepEqual(after.texts, ['new-1']);
 });
+
+test('a topic that is made anew while nothing more of it is wanted is read from its start', async (t) => {
+  await server.createTopic('full', 1);
+  const { broker: publisher } = await open(t, 'publisher');
+  const { broker } = await open(t, 'full', { maxInFlight: '1', channelBufferSize: '1' });
+  const held = Promise.withResolvers<Outcome>();
+  const recorder = new Recorder((message) => (textOf(message) === 'old-0' ? held.promise : SUCCESS));
+  await subscribe(broker, 'full', recorder);
+  await publisher.publish('full', texts('old', 4).map(text));
+  await until(() => recorder.messages.length === 1, 'one is in hand, and the rest');
+  await admin.deleteTopics({ topics: ['full'] });
+  const all = texts('new', 8);
+  await renew('full', (await open(t, 'another')).broker, all);
+  held.resolve(SUCCESS);
+  await until(() => recorder.texts.includes('new-7'), 'the last arrives');
+  t.deepEqual(recorder.texts.filter((one) => one.startsWith('new')), all); // prettier-ignore
+});

@@ -103,6 +103,11 @@ export class Reader {
     return length < 0 ? null : this.slice(length).toString('utf8');
   }
 
+  /** Bytes of the newer requests; none for null. */
+  compactBlock(): Buffer {
+    return this.slice(Math.max(0, this.uvarint() - 1));
+  }
+
   compactList<T>(read: () => T): T[] {
     return Array.from({ length: Math.max(0, this.uvarint() - 1) }, read);
   }
@@ -144,6 +149,12 @@ export class Writer {
 
   int32(value: number): this {
     this.at = this.room(4).writeInt32BE(value, this.at);
+    return this;
+  }
+
+  /** Offsets: exact up to 2^53. */
+  int64(value: number): this {
+    this.at = this.room(8).writeBigInt64BE(BigInt(value), this.at);
     return this;
   }
 

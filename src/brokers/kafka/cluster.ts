@@ -226,5 +226,5 @@ export class Cluster {
   }
 }
 
-/** Whether an error of a partition says that somebody else leads it now, or nobody. */
-export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 56, 72, 74, 75, 78].includes(code);
+/** Whether an error of a partition says that somebody else leads it now, or nobody, or that its topic is another one. */
+export const hasMoved = (code: number): boolean => [3, 5, 6, 9, 56, 72, 74, 75, 78, 100, 103].includes(code);

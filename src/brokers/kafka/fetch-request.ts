@@ -1,14 +1,14 @@
 /** The Fetch request. Its answer keeps the errors of single partitions apart, and the batches as they are. */
 
-import { Reader } from './bytes.ts';
-import type { Cluster } from './cluster.ts';
-import { codecOf } from './compression.ts';
+import { Reader, Writer } from './bytes.ts';
+import { apiKeys } from './kafkajs.ts';
 import { check, type Link } from './link.ts';
-import { decodeBatches, type InboundRecord } from './record-batch.ts';
 
 /** From which offset a partition is read. */
 export interface Read {
   readonly topic: string;
+  /** Where the brokers tell it. */
+  readonly topicId: string | undefined;
   readonly partition: number;
   readonly offset: number;
 }
@@ -31,12 +31,21 @@ export interface Fetched {
   readonly batches: Buffer;
 }
 
+/** As Dapr: transactions of other producers are read as they are written. */
 const READ_UNCOMMITTED = 0;
 /** There is nothing at that offset: before the first or behind the last. */
 export const OUT_OF_RANGE = 1;
-const NOTHING = { errorCode: 0, batches: Buffer.alloc(0) };
+const FETCH = apiKeys['Fetch'] as number;
+/** The first that names topics by their ids, so that what was made anew is not taken for the old one; kafkajs has none of those. */
+const VERSION = 13;
+const ID_LENGTH = 16;
 
 export function fetch(link: Link, reads: readonly Read[], limits: FetchLimits): Promise<Fetched[]> {
+  const areNamed = link.versionOf(FETCH) < VERSION || reads.some(({ topicId }) => topicId === undefined);
+  return areNamed ? fetchByName(link, reads, limits) : fetchById(link, reads, limits);
+}
+
+function fetchByName(link: Link, reads: readonly Read[], limits: FetchLimits): Promise<Fetched[]> {
   const { waitMs: maxWaitTime, minBytes, maxBytes, partitionBytes } = limits;
   const topics = [...Map.groupBy(reads, ({ topic }) => topic)].map(([topic, some]) => ({
     topic,
@@ -47,34 +56,13 @@ export function fetch(link: Link, reads: readonly Read[], limits: FetchLimits): 
   return link.read('Fetch', { isolationLevel: READ_UNCOMMITTED, maxWaitTime, minBytes, maxBytes, topics }, decode);
 }
 
-/** The first record from `offset` on; undefined where it has gone from the topic. Rejects when that cannot be told. */
-export async function readOne(
-  cluster: Cluster,
-  topic: string,
-  partition: number,
-  offset: number,
-): Promise<InboundRecord | undefined> {
-  try {
-    const leader = (await cluster.layout(topic))[partition] ?? -1;
-    const link = await cluster.node(leader, 'ask');
-    const limits = { waitMs: 1, minBytes: 1, maxBytes: 1, partitionBytes: 1 };
-    // A broker that throttles us answers with nothing at all.
-    const [{ errorCode, batches } = NOTHING] = await fetch(link, [{ topic, partition, offset }], limits);
-    if (errorCode === OUT_OF_RANGE) return undefined;
-    check(errorCode);
-    const { records, nextOffset } = await decodeBatches(batches, offset, codecOf);
-    if (nextOffset === offset) throw new Error(`offset ${offset} of partition ${partition} cannot be read now`);
-    return records[0];
-  } catch (error) {
-    cluster.forget(topic); // somebody else may lead it now
-    throw error;
-  }
-}
-
 function decode(bytes: Buffer, version: number): Fetched[] {
   const reader = new Reader(bytes);
   reader.int32();
-  if (version >= 7) reader.at += 6;
+  if (version >= 7) {
+    check(reader.int16());
+    reader.int32();
+  }
   const fetched: Fetched[] = [];
   reader.list(() => {
     const topic = reader.text() ?? '';
@@ -85,6 +73,51 @@ function decode(bytes: Buffer, version: number): Fetched[] {
       if (version >= 11) reader.at += 4;
       fetched.push({ topic, partition, errorCode, end, batches: reader.block() });
     });
+  });
+  return fetched;
+}
+
+async function fetchById(link: Link, reads: readonly Read[], limits: FetchLimits): Promise<Fetched[]> {
+  const { waitMs, minBytes, maxBytes, partitionBytes } = limits;
+  const topics = Map.groupBy(reads, ({ topicId = '' }) => topicId);
+  const writer = new Writer(64 * reads.length).noTags();
+  writer.int32(-1).int32(waitMs).int32(minBytes).int32(maxBytes).int8(READ_UNCOMMITTED);
+  writer.int32(0).int32(-1); // no session
+  writer.uvarint(topics.size + 1);
+  for (const [id, some] of topics) {
+    writer.append(Buffer.from(id, 'hex')).uvarint(some.length + 1);
+    for (const { partition, offset } of some) {
+      writer.int32(partition).int32(-1).int64(offset).int32(-1).int64(-1).int32(partitionBytes).noTags();
+    }
+    writer.noTags();
+  }
+  writer.uvarint(1).compactText('').noTags(); // nothing is forgotten, and we are in no rack
+  const request = { apiKey: FETCH, apiName: 'Fetch', apiVersion: VERSION };
+  const answer = await link.write(request, [writer.done()], true, waitMs);
+  const names = new Map([...topics].map(([id, [first]]) => [id, first?.topic ?? '']));
+  return decodeById(new Reader(answer as Buffer), names);
+}
+
+function decodeById(reader: Reader, names: ReadonlyMap<string, string>): Fetched[] {
+  reader.skipTags();
+  reader.int32();
+  check(reader.int16());
+  reader.int32();
+  const fetched: Fetched[] = [];
+  reader.compactList(() => {
+    const topic = names.get(reader.slice(ID_LENGTH).toString('hex')) ?? '';
+    reader.compactList(() => {
+      const [partition, errorCode, end] = [reader.int32(), reader.int16(), reader.int64()];
+      reader.at += 16;
+      reader.compactList(() => {
+        reader.at += 16;
+        reader.skipTags();
+      });
+      reader.at += 4;
+      fetched.push({ topic, partition, errorCode, end, batches: reader.compactBlock() });
+      reader.skipTags();
+    });
+    reader.skipTags();
   });
   return fetched;
 }

@@ -165,13 +165,16 @@ export class Fetcher {
     if (anew.length > 0) return;
     const link = await this.cluster.node(node, errand);
     const positions = new Map(partitions.map((one) => [one, one.position]));
-    const reads = partitions.map(({ topic, id, position: offset }) => ({ topic, partition: id, offset }));
+    const reads = partitions.map(({ topic, topicId, id, position: offset }) => {
+      return { topic, topicId, partition: id, offset };
+    });
     const isAll = errand === 'fetch' && partitions.length === this.of(node).length;
     const fetched = await fetch(link, reads, this.limits(isAll));
     let hasFailed = false;
     const served = new Set<Partition>();
+    const asked = new Map(partitions.map((one) => [`${one.id} ${one.topic}`, one]));
     for (const { topic, partition: id, errorCode, end, batches } of fetched) {
-      const partition = partitions.find((one) => one.id === id && one.topic === topic);
+      const partition = asked.get(`${id} ${topic}`);
       if (!partition || partition.isRevoked) continue;
       const from = positions.get(partition) ?? 0;
       if (errorCode !== 0) {

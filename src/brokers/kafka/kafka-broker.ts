@@ -19,12 +19,12 @@ import { saslOptions, tlsOptions } from './authentication.ts';
 import { asksForAvro, Avro } from './avro.ts';
 import { Cluster } from './cluster.ts';
 import { Consumer } from './consumer.ts';
-import { readOne } from './fetch-request.ts';
 import { presenter } from './incoming.ts';
 import type { LinkOptions } from './link.ts';
 import { Membership } from './membership.ts';
 import { Publisher } from './publisher.ts';
 import type { KafkaSettings } from './settings.ts';
+import { readOne } from './read-one.ts';
 import { groupStats } from './stats.ts';
 
 /** How long `open` waits for brokers that are not there yet; the component's initTimeout ends it earlier. */
@@ -107,7 +107,8 @@ export class KafkaBroker implements Broker {
       cluster: this.cluster,
       membership: this.membership,
       own: this.consumer?.share.of(topic) ?? [],
-      readOne: (partition, offset) => readOne(this.cluster, topic, partition, offset),
+      readOne: (partition, offset) =>
+        readOne(this.cluster, { topic, topicId: this.cluster.idOf(topic), partition, offset }),
     });
   }
 

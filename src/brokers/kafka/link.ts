@@ -126,10 +126,13 @@ export class Link {
     return this.send({ ...rest, request, response });
   }
 
-  /** Gives the answer, null where none is expected. (kafkajs would copy the body twice, into memory it clears first.) */
-  async write(request: Request, body: readonly Buffer[], isAnswered: boolean): Promise<Buffer | null> {
+  /**
+   * Gives the answer, null where none is expected; the broker may wait for `waitMs` before it answers. (kafkajs would
+   * copy the body twice, into memory it clears first.)
+   */
+  async write(request: Request, body: readonly Buffer[], isAnswered: boolean, waitMs = 0): Promise<Buffer | null> {
     const { connection } = this;
-    const { payload } = await this.within(request.apiName, this.answerTimeoutMs, async () => {
+    const { payload } = await this.within(request.apiName, this.answerTimeoutMs + waitMs, async () => {
       if (!connection.isAuthenticated()) await connection.authenticate();
       const correlationId = connection.nextCorrelationId();
       const head = new Writer().int16(request.apiKey).int16(request.apiVersion).int32(correlationId);

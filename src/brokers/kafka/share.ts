@@ -3,12 +3,12 @@
 import type { Teller } from '../../lib/teller.ts';
 import type { Cluster } from './cluster.ts';
 import { Committer } from './committer.ts';
-import { readOne } from './fetch-request.ts';
 import { Fetcher } from './fetcher.ts';
 import type { Joined, Membership } from './membership.ts';
 import { readNote } from './note.ts';
 import { Partition, type PartitionOptions } from './partition.ts';
 import type { KafkaSettings } from './settings.ts';
+import { readOne } from './read-one.ts';
 import { startOffsets } from './start-offsets.ts';
 import type { Topic } from './topic.ts';
 
@@ -90,7 +90,12 @@ export class Share {
     let count = 0;
     for (const partition of this.of(topic)) {
       for (const held of partition.parked) {
-        const record = await readOne(this.cluster, topic, partition.id, held.offset);
+        const record = await readOne(this.cluster, {
+          topic,
+          topicId: partition.topicId,
+          partition: partition.id,
+          offset: held.offset,
+        });
         partition.unpark(held, record?.offset === held.offset ? record : undefined);
         count++;
       }
