@@ -100,10 +100,16 @@ test('what was handled does not come again though the topic has let go of what i
 });
 
 /** Makes a topic anew after it was deleted, with messages in it. */
-async function renew(topic: string, publisher: Broker, contents: readonly string[]): Promise<void> {
-  const topics = [{ topic, numPartitions: 1, replicationFactor: 1 }];
+async function renew(topic: string, publisher: Broker, contents: readonly string[], numPartitions = 1): Promise<void> {
+  const topics = [{ topic, numPartitions, replicationFactor: 1 }];
   await until(() => admin.createTopics({ topics, waitForLeaders: false }).catch(() => false), 'it is there again');
-  await until(async () => (await publisher.publish(topic, contents.map(text))).length === 0, 'they are taken');
+  const isFresh = async (): Promise<boolean> => {
+    const all = contents.map((content, index) => {
+      return { ...text(content), metadata: { partitionNumber: String(index % numPartitions) } };
+    });
+    return (await publisher.publish(topic, all)).length === 0;
+  };
+  await until(isFresh, 'they are taken');
 }
 
 test('a topic that is made anew is read from its start, also where it has grown already', async (t) => {
@@ -149,6 +155,37 @@ test('a topic that is made anew is read from its start, whatever is in hand of t
   await subscribe((await open(t, 'anew')).broker, 'anew', after);
   await until(() => after.messages.length > 0, 'what was not settled comes again');
   t.deepEqual(after.texts, ['new-1']);
+});
+
+test('a topic that is made anew with more partitions is read whole', async (t) => {
+  await server.createTopic('more', 1);
+  const first = await open(t, 'more', { initialOffset: 'newest' });
+  const recorder = new Recorder();
+  await subscribe(first.broker, 'more', recorder);
+  await publish(first.broker, 'more', 'old');
+  await until(() => recorder.messages.length === 1, 'the old one is handled');
+  await admin.deleteTopics({ topics: ['more'] });
+  await until(() => first.lines.some((line) => /topic more does not exist/.test(line)), 'it is missed');
+  const all = texts('new', 8);
+  await renew('more', (await open(t, 'publisher')).broker, all, 4);
+  await until(() => recorder.messages.length > 8, 'all arrive').catch(() => undefined);
+  t.deepEqual(recorder.texts.slice(1).toSorted(), all);
+});
+
+test('a topic that is made anew is read from its start though the group has changed meanwhile', async (t) => {
+  await Promise.all(['left', 'right'].map((topic) => server.createTopic(topic, 1)));
+  const first = await open(t, 'changed', { initialOffset: 'newest' });
+  const recorder = new Recorder();
+  await subscribe(first.broker, 'left', recorder);
+  await publish(first.broker, 'left', 'old');
+  await until(() => recorder.messages.length === 1, 'the old one is handled');
+  await admin.deleteTopics({ topics: ['left'] });
+  await until(() => first.lines.some((line) => /topic left does not exist/.test(line)), 'it is missed');
+  await subscribe(first.broker, 'right', new Recorder());
+  const all = texts('new', 8);
+  await renew('left', (await open(t, 'publisher')).broker, all);
+  await until(() => recorder.messages.length > 8, 'all arrive').catch(() => undefined);
+  t.deepEqual(recorder.texts.slice(1), all);
 });
 
 test('a topic that is made anew while nothing more of it is wanted is read from its start', async (t) => {

@@ -6,6 +6,7 @@ import { check, Link, type LinkOptions } from './link.ts';
 import { askForTopics, type Metadata } from './metadata-request.ts';
 import type { Address } from './settings.ts';
 import type { Teller } from '../../lib/teller.ts';
+import { together } from './together.ts';
 
 /** Requests of one purpose share a connection: a broker answers one after the other, and some wait long. */
 export type Purpose = 'ask' | 'produce' | 'fetch' | 'catch-up' | 'group';
@@ -19,14 +20,17 @@ interface Known {
   readonly topicId: string | undefined;
 }
 
-/** Topics that the next request asks for. */
-interface Asking {
-  readonly topics: Set<string>;
-  answer: Promise<Metadata> | undefined;
+interface ListedOffsets {
+  readonly responses: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly errorCode: number; readonly offset: string }[];
+  }[];
 }
 
-interface ListedOffsets {
-  readonly responses: readonly { readonly partitions: readonly { partition: number; offset: string }[] }[];
+/** Partitions whose offsets are asked for. */
+interface Listing {
+  readonly topic: string;
+  readonly partitions: readonly number[];
 }
 
 const UNKNOWN_TOPIC = 3;
@@ -49,8 +53,10 @@ export class Cluster {
   private readonly links = new Map<string, Promise<Link>>();
   private readonly layouts = new Map<string, Known & { readonly at: number }>();
   private readonly asking = new Map<string, Promise<Layout>>();
-  private readonly creating: Asking = { topics: new Set(), answer: undefined };
-  private readonly looking: Asking = { topics: new Set(), answer: undefined };
+  private readonly create = together((topics: readonly string[]) => this.askForAll(topics, true));
+  private readonly look = together((topics: readonly string[]) => this.askForAll(topics, false));
+  /** By broker and timestamp. */
+  private readonly listings = new Map<string, (one: Listing) => Promise<ListedOffsets>>();
   private readonly closing = new AbortController();
 
   constructor(bootstrap: readonly Address[], options: LinkOptions, teller: Teller) {
@@ -135,13 +141,30 @@ export class Cluster {
     const found = Array<number>(layout.length).fill(0);
     const byLeader = Map.groupBy(layout.keys(), (partition) => layout[partition] ?? -1);
     const ask = async (leader: number, partitions: readonly number[]): Promise<void> => {
-      const link = await this.node(leader, 'ask');
-      const topics = [{ topic, partitions: partitions.map((partition) => ({ partition, timestamp })) }];
-      const { responses } = await link.ask<ListedOffsets>('ListOffsets', { replicaId: -1, isolationLevel: 0, topics });
-      for (const { partition, offset } of responses[0]?.partitions ?? []) found[partition] = Number(offset);
+      const { responses } = await this.listing(leader, timestamp)({ topic, partitions });
+      for (const { partition, offset, errorCode } of responses.find((one) => one.topic === topic)?.partitions ?? []) {
+        check(errorCode);
+        found[partition] = Number(offset);
+      }
     };
     await Promise.all([...byLeader].map(([leader, partitions]) => ask(leader, partitions)));
     return found;
+  }
+
+  private listing(leader: number, timestamp: number): (one: Listing) => Promise<ListedOffsets> {
+    const key = `${leader} ${timestamp}`;
+    const found = this.listings.get(key);
+    if (found) return found;
+    const listing = together(async (wanted: readonly Listing[]) => {
+      const topics = [...Map.groupBy(wanted, ({ topic }) => topic)].map(([topic, all]) => {
+        const partitions = [...new Set(all.flatMap((one) => one.partitions))];
+        return { topic, partitions: partitions.map((partition) => ({ partition, timestamp })) };
+      });
+      const link = await this.node(leader, 'ask');
+      return link.askEach<ListedOffsets>('ListOffsets', { replicaId: -1, isolationLevel: 0, topics });
+    });
+    this.listings.set(key, listing);
+    return listing;
   }
 
   /** Takes note of where a broker is. */
@@ -178,17 +201,8 @@ export class Cluster {
     }
   }
 
-  /** What is asked for in one turn goes in one request. */
   private async askFor(topic: string, create: boolean): Promise<Known & { error: number }> {
-    const asking = create ? this.creating : this.looking;
-    asking.topics.add(topic);
-    asking.answer ??= Promise.resolve().then(() => {
-      const topics = [...asking.topics];
-      asking.topics.clear();
-      asking.answer = undefined;
-      return this.askForAll(topics, create);
-    });
-    const { topicMetadata } = await asking.answer;
+    const { topicMetadata } = await (create ? this.create(topic) : this.look(topic));
     const found = topicMetadata.find((one) => one.topic === topic);
     const layout = Array<number>(found?.partitionMetadata.length ?? 0).fill(-1);
     for (const { partitionId, leader } of found?.partitionMetadata ?? []) layout[partitionId] = leader;
@@ -196,7 +210,7 @@ export class Cluster {
   }
 
   private async askForAll(topics: readonly string[], create: boolean): Promise<Metadata> {
-    const metadata = await askForTopics(await this.any(), topics, create);
+    const metadata = await askForTopics(await this.any(), [...new Set(topics)], create);
     this.addresses.clear();
     for (const { nodeId, host, port } of metadata.brokers) this.addresses.set(nodeId, { host, port });
     return metadata;

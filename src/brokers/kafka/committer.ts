@@ -1,14 +1,21 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../../core/errors.ts';
+import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
 import { typeOf } from './kafkajs.ts';
 import { isChurn, isNotOurs, type Membership } from './membership.ts';
 import type { Partition } from './partition.ts';
 
+const NOTE_TOO_LONG = 'OFFSET_METADATA_TOO_LARGE';
+const TOO_MUCH = 'INVALID_COMMIT_OFFSET_SIZE';
 const EVERY_MS = 250;
 const EVERY_MESSAGES = 250;
 const AGAIN_MS = 50;
 const MAX_ATTEMPTS = 20;
+/** Pauses before what the group did not take of a partition is told it again. */
+const BACKOFF = { initialMs: 50, factor: 2, maxMs: 5000, jitter: 0.2 };
+/** What it did not take so often is not waited for. */
+const HOPELESS = 4;
 
 /** Tells the group how far we are, 250 ms after something changed and every 250 messages. */
 export class Committer {
@@ -19,8 +26,12 @@ export class Committer {
   private isClosed = false;
   private settledCount = 0;
   private committing: Promise<void> | undefined;
-  /** Whether the brokers take notes as long as ours. */
-  private takesNotes = true;
+  /** A longer note is not taken. */
+  private longestNote = Infinity;
+  /** More partitions are not taken together. */
+  private mostTogether = Infinity;
+  /** What was not taken, how often in a row and until when it rests. */
+  private readonly refused = new WeakMap<Partition, { readonly times: number; readonly until: number }>();
 
   constructor(membership: Membership, teller: Teller, partitions: () => readonly Partition[]) {
     this.membership = membership;
@@ -46,7 +57,7 @@ export class Committer {
   async commitAll(partitions: readonly Partition[]): Promise<void> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS && this.membership.isMember; attempt++) {
       await this.committing;
-      if (!partitions.some((one) => isDirty(one) && !one.isRevoked)) return;
+      if (!partitions.some((one) => isDirty(one) && !one.isRevoked && !this.isHopeless(one))) return;
       if (!(await this.commit(partitions))) return;
       if (attempt > 0) await wait(AGAIN_MS);
     }
@@ -63,9 +74,7 @@ export class Committer {
     if (this.committing) return true;
     let isWorthwhile = true;
     this.committing = this.tell(partitions).catch((error: unknown) => {
-      const type = typeOf(error);
-      if (type === 'OFFSET_METADATA_TOO_LARGE') this.takesNotes = false;
-      else if (isNotOurs(error)) isWorthwhile = false;
+      if (isNotOurs(error)) isWorthwhile = false;
       else if (!isChurn(error)) this.teller.note(`committing offsets fails: ${messageOf(error)}`);
     });
     await this.committing;
@@ -75,14 +84,42 @@ export class Committer {
 
   private async tell(partitions: readonly Partition[]): Promise<void> {
     this.settledCount = 0;
-    const dirty = partitions.filter(isDirty);
-    const versions = dirty.map(({ version }) => version);
-    await this.membership.commit(
-      dirty.map(({ topic, id, commit: { offset, metadata } }) => {
-        return { topic, partition: id, offset, metadata: this.takesNotes ? metadata : '' };
-      }),
-    );
-    dirty.forEach((partition, index) => (partition.committedVersion = versions[index] as number));
+    const now = performance.now();
+    const dirty = partitions.filter((one) => isDirty(one) && (this.refused.get(one)?.until ?? 0) <= now);
+    for (let rest = dirty; rest.length > 0; rest = rest.slice(this.mostTogether)) {
+      await this.tellOf(rest.slice(0, this.mostTogether));
+    }
+  }
+
+  private async tellOf(partitions: readonly Partition[]): Promise<void> {
+    const told = partitions.map(({ topic, id, version, commit: { offset, metadata } }) => {
+      return { topic, partition: id, offset, metadata: metadata.length > this.longestNote ? '' : metadata, version };
+    });
+    const refusals = await this.membership.commit(told).catch((error: unknown) => {
+      if (typeOf(error) === TOO_MUCH) this.mostTogether = Math.ceil(partitions.length / 2);
+      throw error;
+    });
+    for (const [index, partition] of partitions.entries()) {
+      const { version, metadata } = told[index] as (typeof told)[number];
+      const refusal = refusals.find((one) => one.partition === partition.id && one.topic === partition.topic);
+      if (!refusal) {
+        partition.committedVersion = version;
+        this.refused.delete(partition);
+      } else if (refusal.error.type === NOTE_TOO_LONG)
+        this.longestNote = Math.min(this.longestNote, metadata.length - 1);
+      else this.putOff(partition, refusal.error);
+    }
+  }
+
+  private putOff(partition: Partition, error: Error): void {
+    const times = (this.refused.get(partition)?.times ?? 0) + 1;
+    this.refused.set(partition, { times, until: performance.now() + backoffMs(BACKOFF, times) });
+    if (this.isHopeless(partition))
+      this.teller.note(`offsets of topic ${partition.topic} cannot be committed, trying again: ${messageOf(error)}`);
+  }
+
+  private isHopeless(partition: Partition): boolean {
+    return (this.refused.get(partition)?.times ?? 0) >= HOPELESS;
   }
 }
 

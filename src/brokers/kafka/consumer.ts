@@ -10,7 +10,7 @@ import { backoffMs } from '../../lib/backoff.ts';
 import type { Teller } from '../../lib/teller.ts';
 import type { Assignment } from './assignment.ts';
 import type { Cluster } from './cluster.ts';
-import { isChurn, type Membership } from './membership.ts';
+import { isChurn, type Joined, type Membership } from './membership.ts';
 import type { KafkaSettings } from './settings.ts';
 import { Share } from './share.ts';
 import { Topic, type Present } from './topic.ts';
@@ -19,8 +19,8 @@ import { Topic, type Present } from './topic.ts';
 interface Entry {
   readonly topic: Topic;
   readonly ready: PromiseWithResolvers<void>;
-  /** How many partitions it had when the group was joined last; 0 before. */
-  partitions: number;
+  /** How many partitions it had when the group was joined last, none while it was gone; undefined before. */
+  partitions: number | undefined;
   /** On the clock of `performance.now()`. */
   readonly askedAt: number;
 }
@@ -31,6 +31,8 @@ const COLLECT_MS = 20;
 const DRAIN_MS = 1000;
 /** How long a subscription waits for a group that cannot be joined now. */
 const PATIENCE_MS = 10_000;
+/** Pause before a topic that has gone is looked for again. */
+const GONE_MS = 5000;
 /** So many failures in a row are not told. */
 const QUIET_FAILURES = 3;
 /** How long the end of a subscription waits for the brokers. */
@@ -51,15 +53,18 @@ export class Consumer {
   private isLost = false;
   private isClosed = false;
   private readonly running: Promise<void>;
-  private readonly watching: NodeJS.Timeout;
+  private watching: NodeJS.Timeout | undefined;
 
   constructor(settings: KafkaSettings, cluster: Cluster, membership: Membership, teller: Teller) {
     this.settings = settings;
     this.cluster = cluster;
     this.membership = membership;
     this.teller = teller;
-    this.share = new Share(settings, cluster, membership, teller, (name) => this.entries.get(name)?.topic);
-    this.watching = setInterval(() => void this.watch(), settings.clientConnectionTopicMetadataRefreshInterval);
+    this.share = new Share(settings, cluster, membership, teller, {
+      topicOf: (name) => this.entries.get(name)?.topic,
+      onAnew: () => this.watchIn(0),
+    });
+    this.watchIn(settings.clientConnectionTopicMetadataRefreshInterval);
     this.running = this.run();
   }
 
@@ -80,7 +85,7 @@ export class Consumer {
   /** Every subscription has ended. */
   async close(): Promise<void> {
     this.isClosed = true;
-    clearInterval(this.watching);
+    clearTimeout(this.watching);
     this.change();
     await Promise.race([this.running, wait(PARTING_MS, undefined, { ref: false })]);
     this.membership.stopHeartbeat();
@@ -98,7 +103,7 @@ export class Consumer {
       (text) => this.teller.note(text),
       () => this.end(topic),
     );
-    const entry = { topic, ready: Promise.withResolvers<void>(), partitions: 0, askedAt: performance.now() };
+    const entry = { topic, ready: Promise.withResolvers<void>(), partitions: undefined, askedAt: performance.now() };
     entry.ready.promise.catch(() => undefined); // nobody may wait any more
     this.entries.set(name, entry);
     this.change();
@@ -146,11 +151,14 @@ export class Consumer {
         if (++failures > QUIET_FAILURES)
           this.teller.note(`joining group ${this.membership.group} fails: ${messageOf(error)}`);
         this.refuse(this.impatient(error), error);
-        const { consumeRetryInterval: initialMs } = this.settings;
-        const pauseMs = backoffMs({ initialMs, factor: 2, maxMs: 5000, jitter: 0.2 }, failures);
-        await Promise.race([wait(pauseMs), this.changed.promise]);
+        await Promise.race([wait(this.pauseMs(failures)), this.changed.promise]);
       }
     }
+  }
+
+  private pauseMs(failures: number): number {
+    const { consumeRetryInterval: initialMs } = this.settings;
+    return backoffMs({ initialMs, factor: 2, maxMs: 5000, jitter: 0.2 }, failures);
   }
 
   /** From joining until the group or what is wanted of it changes. */
@@ -165,17 +173,38 @@ export class Consumer {
       this.change();
     });
     await this.catchUp(layouts, joined.assignment);
-    await this.share.adopt(joined, layouts, (name) => this.entries.get(name)?.partitions === 0);
-    for (const [name, count] of layouts) {
-      const entry = this.entries.get(name);
-      if (!entry) continue;
-      entry.partitions = count;
-      entry.topic.resume();
-      entry.ready.resolve();
-    }
+    await this.begin(joined, layouts);
     await this.changed.promise;
     await wait(COLLECT_MS);
     await this.prepareToJoin();
+  }
+
+  /** Until all that the group gave us is in hand, or something changes: of a topic it may not be known yet where to begin. */
+  private async begin(joined: Joined, layouts: ReadonlyMap<string, number>): Promise<void> {
+    const hasChanged = this.changed.promise.then(() => true);
+    let ours = joined;
+    for (let isOver = false, attempt = 1; !isOver; attempt++) {
+      const failures = await this.share.adopt(
+        ours,
+        layouts,
+        (name) => this.entries.get(name)?.partitions === undefined,
+      );
+      ours = { ...joined, isContinuous: true };
+      for (const [name, count] of layouts) {
+        const entry = this.entries.get(name);
+        if (!entry) continue;
+        entry.topic.resume();
+        const failure = failures.get(name);
+        if (!failure) {
+          entry.partitions = count;
+          entry.ready.resolve();
+        } else if (this.refuse(this.impatient(failure, [entry]), failure)) this.change();
+        else this.teller.note(`topic ${name} cannot be read yet, trying again: ${messageOf(failure)}`);
+      }
+      this.watchForGone();
+      if (failures.size === 0) return;
+      isOver = await Promise.race([hasChanged, wait(this.pauseMs(attempt), false)]);
+    }
   }
 
   /** The number of partitions of each topic; who asked for one that is not there is told so. */
@@ -183,10 +212,10 @@ export class Consumer {
     const found = new Map<string, number>();
     const look = async (name: string, entry: Entry): Promise<void> => {
       try {
-        found.set(name, (await this.cluster.layout(name, entry.partitions === 0 ? 1000 : Infinity)).length);
+        found.set(name, (await this.cluster.layout(name, entry.partitions === undefined ? 1000 : Infinity)).length);
       } catch (error) {
-        if (entry.partitions > 0) found.set(name, entry.partitions);
-        else this.refuse([entry], error);
+        if (entry.partitions === undefined) this.refuse([entry], error);
+        else found.set(name, 0); // it may come back
       }
     };
     await Promise.all([...this.entries].map(([name, entry]) => look(name, entry)));
@@ -203,19 +232,19 @@ export class Consumer {
   }
 
   /** Those who are told that it cannot be: at once where that will not change, else after a while. */
-  private impatient(error: unknown): Entry[] {
+  private impatient(error: unknown, entries: Iterable<Entry> = this.entries.values()): Entry[] {
     const isFinal = (error as { retriable?: boolean }).retriable === false;
     const since = performance.now() - PATIENCE_MS;
-    return [...this.entries.values()].filter(
-      ({ partitions, askedAt }) => partitions === 0 && (isFinal || askedAt < since),
-    );
+    return [...entries].filter(({ partitions, askedAt }) => partitions === undefined && (isFinal || askedAt < since));
   }
 
-  private refuse(entries: readonly Entry[], error: unknown): void {
+  /** Whether there are any. */
+  private refuse(entries: readonly Entry[], error: unknown): boolean {
     for (const { topic, ready } of entries) {
       this.entries.delete(topic.name);
       ready.reject(error);
     }
+    return entries.length > 0;
   }
 
   /** Before others may get what we have: nothing new begins, what runs may end for a moment, and how things stand is told. */
@@ -228,11 +257,22 @@ export class Consumer {
     await this.share.commit();
   }
 
+  private watchIn(ms: number): void {
+    clearTimeout(this.watching);
+    if (!this.isClosed) this.watching = setTimeout(() => void this.watch(), ms);
+  }
+
   /** Partitions that were added are shared out by the leader of the group: by joining again it starts that. */
   private async watch(): Promise<void> {
     for (const [name, entry] of this.entries) {
       const layout = await this.cluster.layout(name, 1000).catch(() => undefined);
-      if (layout && entry.partitions > 0 && layout.length !== entry.partitions) this.change();
+      if (layout && entry.partitions !== undefined && layout.length !== entry.partitions) this.change();
     }
+    this.watchIn(this.settings.clientConnectionTopicMetadataRefreshInterval);
+    this.watchForGone();
+  }
+
+  private watchForGone(): void {
+    if ([...this.entries.values()].some(({ partitions }) => partitions === 0)) this.watchIn(GONE_MS);
   }
 }

@@ -1,5 +1,6 @@
 import type { Cluster } from './cluster.ts';
 import { typeOf } from './kafkajs.ts';
+import type { Link } from './link.ts';
 
 /** What says that another broker coordinates the group now, or none yet. */
 const LOST = new Set(['NOT_COORDINATOR_FOR_GROUP', 'GROUP_COORDINATOR_NOT_AVAILABLE']);
@@ -15,15 +16,19 @@ export class Coordinator {
     this.group = group;
   }
 
+  /** Rejects with the first error in the answer. */
+  ask<T>(purpose: 'ask' | 'group', api: string, args: object): Promise<T> {
+    return this.with(purpose, (link) => link.ask<T>(api, { groupId: this.group, ...args }));
+  }
+
   /**
-   * Rejects with the first error in the answer. What is asked as a `group` waits for others to join, and what comes
-   * behind it on its connection waits too.
+   * What is asked over a connection to it. What is asked as a `group` waits for others to join, and what comes behind it
+   * on its connection waits too.
    */
-  async ask<T>(purpose: 'ask' | 'group', api: string, args: object): Promise<T> {
+  async with<T>(purpose: 'ask' | 'group', ask: (link: Link) => Promise<T>): Promise<T> {
     try {
       this.node ??= await this.find();
-      const link = await this.cluster.node(this.node, purpose);
-      return await link.ask<T>(api, { groupId: this.group, ...args });
+      return await ask(await this.cluster.node(this.node, purpose));
     } catch (error) {
       const type = typeOf(error);
       if (LOST.has(type) || type === '' || type.startsWith('KafkaJS') || type === 'Error') this.node = undefined;

@@ -12,6 +12,7 @@ import {
   type Strategy,
 } from './assignment.ts';
 import { typeOf } from './kafkajs.ts';
+import { Offsets, type Commit, type Refusal, type Standing } from './offsets.ts';
 
 export interface MembershipOptions {
   readonly group: string;
@@ -26,22 +27,6 @@ export interface Joined {
   readonly isLeader: boolean;
   /** Whether nobody else can have had our partitions since the last one. */
   readonly isContinuous: boolean;
-}
-
-/** Where the group is with a partition. */
-export interface Committed {
-  readonly topic: string;
-  readonly partition: number;
-  /** -1 where nothing was committed. */
-  readonly offset: number;
-  readonly metadata: string | null;
-}
-
-export interface Commit {
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly metadata: string;
 }
 
 /** As long as the Go client gives its members to join. */
@@ -65,17 +50,11 @@ interface JoinAnswer {
   readonly members: readonly { readonly memberId: string; readonly memberMetadata: Buffer }[];
 }
 
-interface OffsetsAnswer {
-  readonly responses: readonly {
-    readonly topic: string;
-    readonly partitions: readonly { partition: number; offset: string; metadata: string | null; errorCode: number }[];
-  }[];
-}
-
 export class Membership {
   private readonly cluster: Cluster;
   private readonly options: MembershipOptions;
   private readonly coordinator: Coordinator;
+  readonly offsets: Offsets;
   private memberId = '';
   private generation = -1;
   private owned: Assignment = new Map();
@@ -85,6 +64,7 @@ export class Membership {
     this.cluster = cluster;
     this.options = options;
     this.coordinator = new Coordinator(cluster, options.group);
+    this.offsets = new Offsets(this.coordinator);
   }
 
   get group(): string {
@@ -144,32 +124,9 @@ export class Membership {
     }, this.options.heartbeatMs);
   }
 
-  /** Rejects when the group does not take it, because it is not ours to say any more. */
-  async commit(commits: readonly Commit[]): Promise<void> {
-    if (commits.length === 0) return;
-    const topics = [...Map.groupBy(commits, ({ topic }) => topic)].map(([topic, partitions]) => ({
-      topic,
-      partitions: partitions.map(({ partition, offset, metadata }) => ({
-        partition,
-        offset: String(offset),
-        metadata,
-      })),
-    }));
-    await this.coordinator.ask('ask', 'OffsetCommit', { ...this.standing, topics });
-  }
-
-  /** Where the group is, of the partitions of the topics. */
-  async committed(topics: ReadonlyMap<string, number>): Promise<Committed[]> {
-    const args = {
-      topics: [...topics].map(([topic, count]) => ({
-        topic,
-        partitions: Array.from({ length: count }, (_, partition) => ({ partition })),
-      })),
-    };
-    const { responses } = await this.coordinator.ask<OffsetsAnswer>('ask', 'OffsetFetch', args);
-    return responses.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, offset, metadata }) => ({ topic, partition, offset: Number(offset), metadata })),
-    );
+  /** As `Offsets.commit`. */
+  commit(commits: readonly Commit[]): Promise<readonly Refusal[]> {
+    return this.offsets.commit(commits, this.standing);
   }
 
   /** Gives our partitions to the others at once. Never rejects: without it they wait for the session to run out. */
@@ -191,7 +148,7 @@ export class Membership {
   }
 
   /** As who we speak. Taken before anything is waited for: what is ours in one generation may be another's in the next. */
-  private get standing(): object {
+  private get standing(): Standing {
     return { groupGenerationId: this.generation, memberId: this.memberId };
   }
 

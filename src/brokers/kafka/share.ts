@@ -4,7 +4,7 @@ import type { Teller } from '../../lib/teller.ts';
 import type { Cluster } from './cluster.ts';
 import { Committer } from './committer.ts';
 import { Fetcher } from './fetcher.ts';
-import type { Joined, Membership } from './membership.ts';
+import { isChurn, type Joined, type Membership } from './membership.ts';
 import { readNote } from './note.ts';
 import { Partition, type PartitionOptions } from './partition.ts';
 import type { KafkaSettings } from './settings.ts';
@@ -12,27 +12,35 @@ import { readOne } from './read-one.ts';
 import { startOffsets } from './start-offsets.ts';
 import type { Topic } from './topic.ts';
 
+export interface ShareOptions {
+  /** The handlers of a topic, as long as there are some. */
+  readonly topicOf: (name: string) => Topic | undefined;
+  /** A topic was made anew, and may have other partitions. */
+  readonly onAnew: () => void;
+}
+
 export class Share {
   private readonly settings: KafkaSettings;
   private readonly cluster: Cluster;
   private readonly membership: Membership;
-  private readonly topicOf: (name: string) => Topic | undefined;
+  private readonly topicOf: ShareOptions['topicOf'];
+  private readonly onAnew: () => void;
   private readonly fetcher: Fetcher;
   private readonly committer: Committer;
   private partitions: readonly Partition[] = [];
 
-  /** `topicOf`: the handlers of a topic, as long as there are some. */
   constructor(
     settings: KafkaSettings,
     cluster: Cluster,
     membership: Membership,
     teller: Teller,
-    topicOf: (name: string) => Topic | undefined,
+    { topicOf, onAnew }: ShareOptions,
   ) {
     this.settings = settings;
     this.cluster = cluster;
     this.membership = membership;
     this.topicOf = topicOf;
+    this.onAnew = onAnew;
     const reading = {
       minBytes: settings.consumerFetchMin,
       partitionBytes: settings.consumerFetchDefault,
@@ -48,30 +56,40 @@ export class Share {
 
   /**
    * Makes what is in hand agree with what the group gave us of these topics, given with their number of partitions.
-   * `isFirst`: whether the group may be new to a topic, so that somebody has to say where it begins.
+   * `isFirst`: whether the group may be new to a topic, so that somebody has to say where it begins. Resolves with the
+   * topics of which it could not be told where to begin, and why. Rejects when the group changes meanwhile.
    */
   async adopt(
     { assignment, isLeader, isContinuous }: Joined,
     layouts: ReadonlyMap<string, number>,
     isFirst: (topic: string) => boolean,
-  ): Promise<void> {
+  ): Promise<ReadonlyMap<string, unknown>> {
     this.giveUp(this.partitions.filter(({ topic, id }) => !isContinuous || !assignment.get(topic)?.includes(id)));
-    const isNew = (topic: string, id: number): boolean => !this.of(topic).some((one) => one.id === id);
-    const interesting = [...layouts].filter(
-      ([topic]) => isFirst(topic) || assignment.get(topic)?.some((id) => isNew(topic, id)),
-    );
+    const failures = new Map<string, unknown>();
     const { cluster, membership } = this;
-    const starts = await startOffsets(new Map(interesting), this.settings.initialOffset, isLeader, {
-      membership,
-      cluster,
-    });
-    const fresh: Partition[] = [];
-    for (const { topic: name, partition: id, offset, metadata } of starts) {
+    const begin = async (name: string, count: number): Promise<Partition[]> => {
+      const mine = assignment.get(name) ?? [];
+      const isNew = (id: number): boolean => mine.includes(id) && !this.of(name).some((one) => one.id === id);
+      if (!this.topicOf(name) || !(isFirst(name) || mine.some(isNew))) return [];
+      // What was committed of a topic that we have been at has gone with it: it was made anew.
+      const initial = isFirst(name) ? this.settings.initialOffset : 'oldest';
+      const starts = await startOffsets(name, count, initial, isLeader, { membership, cluster });
+      await cluster.layout(name); // tells its id
       const topic = this.topicOf(name);
-      if (!topic || !assignment.get(name)?.includes(id) || !isNew(name, id)) continue;
-      fresh.push(new Partition(name, id, offset, readNote(offset, metadata), this.optionsFor(topic)));
-    }
-    this.hold([...this.partitions, ...fresh]);
+      if (!topic) return [];
+      return starts.flatMap(({ partition: id, offset, metadata }) =>
+        isNew(id) ? [new Partition(name, id, offset, readNote(offset, metadata), this.optionsFor(topic))] : [],
+      );
+    };
+    const fresh = [...layouts].map(([name, count]) =>
+      begin(name, count).catch((error: unknown) => {
+        if (isChurn(error)) throw error;
+        failures.set(name, error);
+        return [];
+      }),
+    );
+    this.hold([...this.partitions, ...(await Promise.all(fresh)).flat()]);
+    return failures;
   }
 
   /** These are somebody else's from now on; their handlers hear of it. */
@@ -122,6 +140,7 @@ export class Share {
     const anew = new Partition(old.topic, old.id, offset, undefined, this.optionsFor(topic));
     this.hold(this.partitions.map((one) => (one === old ? anew : one)));
     anew.changed();
+    this.onAnew();
   }
 
   private optionsFor(topic: Topic): PartitionOptions {

@@ -24,7 +24,7 @@ export async function groupStats(
   if (!layout) return NO_STATS;
   const [ends, committed] = await Promise.all([
     cluster.offsets(topic, 'latest'),
-    membership.committed(new Map([[topic, layout.length]])),
+    membership.offsets.committed(topic, layout.length),
   ]);
   const all = committed.flatMap(({ partition, offset, metadata }) => {
     const end = ends[partition] ?? 0;
