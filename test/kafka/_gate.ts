@@ -7,6 +7,7 @@ import type { ExecutionContext } from 'ava';
 export const LIST_OFFSETS = 2;
 export const METADATA = 3;
 export const OFFSET_COMMIT = 8;
+export const OFFSET_FETCH = 9;
 export const JOIN_GROUP = 11;
 
 /** What becomes of a request: it passes at once, or when that resolves, or takes the connection with it. */
