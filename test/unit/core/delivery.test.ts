@@ -43,6 +43,7 @@ function deliveryOf(answer: Answer, closing: AbortSignal) {
     notFound: 'drop',
     closing,
     onProcessed: () => undefined,
+    onParked: () => undefined,
     log: memoryLog(),
   });
   return { letters, outcome: deliver(MESSAGE, NEVER) };
