@@ -46,7 +46,8 @@ export class Publisher {
     this.bytes += bytes;
     try {
       const client = this.connection.client ?? (await this.connection.ready(PATIENCE_MS));
-      const limit = bytes > ALWAYS_TAKEN ? await payloadLimit(client) : Infinity;
+      const isLarge = bytes > ALWAYS_TAKEN && messages.some(({ data }) => data.length > ALWAYS_TAKEN);
+      const limit = isLarge ? await payloadLimit(client) : Infinity;
       if (client instanceof Redis) return await this.addTogether(client, topic, messages, limit);
       if (this.replication) return await this.addToNode(client, topic, messages, limit);
       return await this.addEach(client, topic, messages, limit);
