@@ -96,7 +96,7 @@ export class CallEnd {
     if (httpStatus !== 0 && httpStatus !== 200) {
       return new GrpcCallError(CODE_OF_HTTP.get(httpStatus) ?? UNKNOWN, `HTTP status ${httpStatus}`, httpStatus);
     }
-    return status === undefined || reset !== 0 ? this.withoutStatus(reset) : undefined;
+    return status === undefined || reset !== 0 || httpStatus === 0 ? this.withoutStatus(reset) : undefined;
   }
 
   private withoutStatus(reset: number): GrpcCallError {

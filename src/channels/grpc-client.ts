@@ -10,6 +10,9 @@ import { framed, PREFIX_BYTES } from './framing.ts';
 import { Http2Connection, type Exchange, type ExchangeEnd, type Http2Where } from './http2-connection.ts';
 import { ErrorCode } from './http2-frames.ts';
 
+/** Connections that end before a call has left. */
+const MAX_REDIALS = 5;
+
 /** Flat list of header names and values. */
 export type CallMetadata = readonly string[];
 
@@ -36,42 +39,40 @@ export class GrpcClient {
 
   /**
    * Resolves with the response message's bytes. Rejects with GrpcCallError. A call that the app has not looked at,
-   * because it was about to end its connection, goes out once more.
+   * because it was about to end its connection, goes out once more; one that has not left has some connections more.
    */
   call(path: string, message: Uint8Array, metadata: CallMetadata, signal: AbortSignal): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(new GrpcCallError(GrpcCode.CANCELLED, 'the call was given up'));
-      const body = framed([message]);
       const started = performance.now();
-      const go = (mayRepeat: boolean): void => {
+      const body = framed([message]);
+      let [redials, repeats] = [MAX_REDIALS, 1];
+      const finish = (call: UnaryCall, end: ExchangeEnd): void => {
+        const answer = signal.aborted
+          ? new GrpcCallError(GrpcCode.CANCELLED, 'the call was given up')
+          : call.answer(end);
+        const isError = answer instanceof GrpcCallError;
+        const [code, received] = [isError ? answer.code : GrpcCode.OK, Math.max(call.size - PREFIX_BYTES, 0)];
+        this.options.onCall?.({ method: path, code, ms: performance.now() - started, sent: message.length, received });
+        if (isError) reject(answer);
+        else resolve(answer);
+      };
+      const go = (): void => {
         const connection = this.connection();
         const call = new UnaryCall(this.lastingOf(path), metadata, body, this.options.maxMessageBytes);
         const giveUp = (): void => connection.cancel(call);
         call.onTooLong = giveUp;
         call.onEnd = (end) => {
           signal.removeEventListener('abort', giveUp);
-          if (end.code === ErrorCode.REFUSED_STREAM && mayRepeat && !signal.aborted) {
-            connection.retire();
-            return go(false);
-          }
-          const answer = call.answer(end);
-          const isError = answer instanceof GrpcCallError;
-          const code = isError ? answer.code : GrpcCode.OK;
-          const received = Math.max(call.size - PREFIX_BYTES, 0);
-          this.options.onCall?.({
-            method: path,
-            code,
-            ms: performance.now() - started,
-            sent: message.length,
-            received,
-          });
-          if (isError) reject(answer);
-          else resolve(answer);
+          const isRefused = end.code === ErrorCode.REFUSED_STREAM && !signal.aborted;
+          if (!isRefused || (end.unsent ? redials-- : repeats--) <= 0) return finish(call, end);
+          connection.retire();
+          go();
         };
         signal.addEventListener('abort', giveUp, { once: true });
         connection.run(call);
       };
-      go(true);
+      if (signal.aborted) reject(new GrpcCallError(GrpcCode.CANCELLED, 'the call was given up'));
+      else go();
     });
   }
 
@@ -116,7 +117,8 @@ class UnaryCall implements Exchange {
   /** More of an answer comes than may. */
   onTooLong: () => void = () => undefined;
   private readonly limit: number;
-  private readonly chunks: Buffer[] = [];
+  /** The answer, and room for more of it. */
+  private bytes = Buffer.alloc(0);
   private readonly end = new CallEnd();
   private isTooLong = false;
 
@@ -127,21 +129,32 @@ class UnaryCall implements Exchange {
     this.limit = maxMessageBytes > 0 ? maxMessageBytes + PREFIX_BYTES : Infinity;
   }
 
-  onHeaders(fields: readonly string[]): void {
-    this.end.read(fields);
+  onHeaders(fields: readonly string[] | undefined): void {
+    if (fields) this.end.read(fields);
+    else this.refuse();
   }
 
-  onData(bytes: Buffer): void {
-    this.size += bytes.length;
-    this.isTooLong = this.size > this.limit;
-    if (this.isTooLong) this.onTooLong();
-    else this.chunks.push(Buffer.from(bytes));
+  onData(piece: Buffer): void {
+    const start = this.size;
+    this.size += piece.length;
+    if (this.size > this.limit) return this.refuse();
+    if (this.size > this.bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.size, 2 * this.bytes.length));
+      this.bytes.copy(larger, 0, 0, start);
+      this.bytes = larger;
+    }
+    piece.copy(this.bytes, start);
+  }
+
+  private refuse(): void {
+    this.isTooLong = true;
+    this.onTooLong();
   }
 
   /** The message, or why there is none. */
   answer({ code, lost }: ExchangeEnd): Buffer | GrpcCallError {
     if (this.isTooLong) return new GrpcCallError(GrpcCode.RESOURCE_EXHAUSTED, 'the answer of the app is too large');
-    return this.end.failure(code, lost) ?? unframed(Buffer.concat(this.chunks, this.size));
+    return this.end.failure(code, lost) ?? unframed(this.bytes.subarray(0, this.size));
   }
 }
 

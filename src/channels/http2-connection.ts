@@ -3,11 +3,23 @@
 import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { PROBE_AFTER_MS } from './app-client.ts';
-import { ErrorCode, Frame, Http2Error, MAX_FRAME_BYTES, settingsOf } from './http2-frames.ts';
+import {
+  ErrorCode,
+  Frame,
+  Http2Error,
+  LARGEST_FRAME_BYTES,
+  LARGEST_WINDOW_BYTES,
+  MAX_FRAME_BYTES,
+  settingsOf,
+} from './http2-frames.ts';
 import { InboxReader } from './http2-inbox.ts';
 import { Outbox, type Sending } from './http2-outbox.ts';
 
 const CONNECT_TIMEOUT_MS = 20_000;
+/** How long the last words may take to leave. */
+const GOODBYE_MS = 5000;
+/** Bytes that wait for the app to read, beyond which no exchange begins. */
+const MAX_WAITING_BYTES = 1 << 20;
 const LAST_STREAM = 2 ** 31 - 1;
 /** What the app may send of an answer, and of all together, before it hears that it was read. */
 const WINDOW_BYTES = 1 << 20;
@@ -26,11 +38,14 @@ export interface ExchangeEnd {
   readonly code: number;
   /** Why its connection was lost. */
   readonly lost?: string;
+  /** Nothing of the request has left. */
+  readonly unsent?: true;
 }
 
 /** A request and who hears its answer. */
 export interface Exchange extends Pick<Sending, 'lasting' | 'headers' | 'body'> {
-  onHeaders(fields: readonly string[]): void;
+  /** Names and values in turn; undefined where there is too much of them. */
+  onHeaders(fields: readonly string[] | undefined): void;
   /** `bytes` are only there until the call returns. */
   onData(bytes: Buffer): void;
   /** Once, and nothing after it. */
@@ -55,7 +70,7 @@ export class Http2Connection {
   private readonly events: {
     /** Once: it takes no exchange any more. */
     readonly onRetired: () => void;
-    /** Once, afterwards: nothing is on it any more. */
+    /** Once, afterwards: its socket is closed. */
     readonly onClose: () => void;
   };
   private readonly inbox = new InboxReader(this, MAX_HEADER_BYTES);
@@ -69,6 +84,8 @@ export class Http2Connection {
   private maxStreams = Infinity;
   /** The app has said what it takes. */
   private isReady = false;
+  /** What the app said when it announced the end. */
+  private goodbye: string | undefined;
   private unread = 0;
   private isRetired = false;
   private isOver = false;
@@ -86,8 +103,12 @@ export class Http2Connection {
     this.socket.once('connect', () => this.socket.setKeepAlive(true, PROBE_AFTER_MS));
     this.socket.once('end', () => this.destroy());
     this.socket.on('error', ({ message }) => this.destroy(message));
-    this.socket.once('close', () => this.destroy());
-    this.outbox = new Outbox((frames) => this.isOver || this.socket.write(frames), OUR_SETTINGS, WINDOW_BYTES);
+    this.socket.on('drain', () => this.begin());
+    this.socket.once('close', () => {
+      this.destroy();
+      events.onClose();
+    });
+    this.outbox = new Outbox((frames) => this.write(frames), OUR_SETTINGS, WINDOW_BYTES);
   }
 
   /** Not to be called once it is retired. */
@@ -107,28 +128,30 @@ export class Http2Connection {
     if (!this.isRetired) {
       this.isRetired = true;
       this.events.onRetired();
-      this.endWaiting({ code: ErrorCode.REFUSED_STREAM }); // of these the app knows nothing
+      this.endWaiting({ code: ErrorCode.REFUSED_STREAM, unsent: true });
     }
     if (this.streams.size > 0 || this.isOver) return;
+    if (!this.isReady) return this.destroy();
     this.outbox.goAway(ErrorCode.NO_ERROR);
     this.close();
     this.socket.destroySoon();
+    setTimeout(() => this.socket.destroy(), GOODBYE_MS).unref();
   }
 
   /** Ends it and all that is on it. */
-  destroy(why = 'the connection was lost'): void {
+  destroy(why = this.goodbye ?? 'the connection was lost'): void {
+    this.socket.destroy();
     if (this.isOver) return;
     this.close();
-    this.socket.destroy();
     const end = { code: ErrorCode.NO_ERROR, lost: why };
     for (const stream of this.streams.values()) this.end(stream, end);
     this.endWaiting(end);
   }
 
-  onHeaders(id: number, fields: readonly string[], isLast: boolean): void {
+  onHeaders(id: number, fields: readonly string[] | undefined, isLast: boolean): void {
     const stream = this.streams.get(id);
     stream?.exchange.onHeaders(fields);
-    if (stream && isLast) this.answered(stream);
+    if (isLast && stream && this.isInHand(stream)) this.answered(stream);
   }
 
   onData(id: number, bytes: Buffer, isLast: boolean, size: number): void {
@@ -136,6 +159,7 @@ export class Http2Connection {
     this.unread = this.read(0, this.unread + size);
     if (!stream) return;
     stream.exchange.onData(bytes);
+    if (!this.isInHand(stream)) return;
     if (isLast) this.answered(stream);
     else stream.unread = this.read(id, stream.unread + size);
   }
@@ -146,16 +170,15 @@ export class Http2Connection {
   }
 
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void {
-    const { outbox } = this;
     this.isReady = true;
     clearTimeout(this.connecting);
+    this.outbox.acknowledge(Frame.SETTINGS, Buffer.alloc(0)); // before anything that they allow
     for (const [id, value] of settings) {
       if (id === MAX_STREAMS) this.maxStreams = value;
-      if (id === MAX_FRAME) outbox.maxFrameBytes = Math.max(value, MAX_FRAME_BYTES);
-      if (id === TABLE_BYTES && !outbox.remembers(value)) this.retire();
-      if (id === STREAM_WINDOW) this.resize(value);
+      if (id === MAX_FRAME) this.outbox.maxFrameBytes = within(MAX_FRAME_BYTES, value, LARGEST_FRAME_BYTES);
+      if (id === TABLE_BYTES && !this.outbox.remembers(value)) this.retire();
+      if (id === STREAM_WINDOW) this.resize(within(0, value, LARGEST_WINDOW_BYTES));
     }
-    outbox.acknowledge(Frame.SETTINGS, Buffer.alloc(0));
     this.begin();
   }
 
@@ -163,11 +186,12 @@ export class Http2Connection {
     this.outbox.acknowledge(Frame.PING, payload);
   }
 
-  onGoAway(last: number): void {
+  onGoAway(last: number, why: string): void {
+    this.goodbye = `the app ended the connection: ${why}`;
+    this.retire();
     for (const stream of this.streams.values()) {
       if (stream.id > last) this.end(stream, { code: ErrorCode.REFUSED_STREAM });
     }
-    this.retire();
   }
 
   onWindow(id: number, bytes: number): void {
@@ -183,7 +207,7 @@ export class Http2Connection {
   }
 
   private begin(): void {
-    if (!this.isReady) return;
+    if (!this.isReady || this.isRetired || this.socket.writableLength > MAX_WAITING_BYTES) return;
     for (const exchange of this.waiting) {
       if (this.streams.size >= this.maxStreams) return;
       this.waiting.delete(exchange);
@@ -219,6 +243,18 @@ export class Http2Connection {
 
   private rest(): void {
     if (this.streams.size === 0 && this.waiting.size === 0) this.retire();
+    else this.resting.refresh();
+  }
+
+  private isInHand(stream: Stream): boolean {
+    return this.streams.get(stream.id) === stream;
+  }
+
+  /** Whether nothing waits before it. */
+  private write(frames: Buffer): boolean {
+    const isFree = this.socket.writableLength === 0;
+    if (!this.isOver) this.socket.write(frames);
+    return isFree;
   }
 
   private close(): void {
@@ -227,7 +263,6 @@ export class Http2Connection {
     clearTimeout(this.resting);
     if (!this.isRetired) this.events.onRetired();
     this.isRetired = true;
-    this.events.onClose();
   }
 
   private endWaiting(end: ExchangeEnd): void {
@@ -254,4 +289,9 @@ export class Http2Connection {
     }
     return true;
   }
+}
+
+function within(least: number, value: number, most: number): number {
+  if (value >= least && value <= most) return value;
+  throw new Http2Error(ErrorCode.PROTOCOL_ERROR, `${value} is no setting`);
 }

@@ -42,6 +42,9 @@ const HEAD_BYTES = 9;
 export const SETTING_BYTES = 6;
 /** Of the payload of a frame, as long as nothing else was agreed. */
 export const MAX_FRAME_BYTES = 16_384;
+/** What may be agreed. */
+export const LARGEST_FRAME_BYTES = 2 ** 24 - 1;
+export const LARGEST_WINDOW_BYTES = 2 ** 31 - 1;
 const FIRST_BYTES = 2048;
 const MAX_KEPT_BYTES = 65_536;
 

@@ -5,14 +5,15 @@ import { ErrorCode, Flag, Frame, FrameReader, Http2Error, SETTING_BYTES } from '
 
 /** Payloads are only there until the call returns. */
 export interface Inbox {
-  onHeaders(stream: number, fields: readonly string[], isLast: boolean): void;
+  /** `fields`: names and values in turn; undefined where there is too much of them. */
+  onHeaders(stream: number, fields: readonly string[] | undefined, isLast: boolean): void;
   /** `size`: what it counts of the window. */
   onData(stream: number, bytes: Buffer, isLast: boolean, size: number): void;
   onReset(stream: number, code: number): void;
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void;
   onPing(payload: Buffer): void;
-  /** Streams above `last` were not looked at. */
-  onGoAway(last: number): void;
+  /** Streams above `last` were not looked at. `why`: a code and perhaps some words. */
+  onGoAway(last: number, why: string): void;
   /** 0: of the connection. */
   onWindow(stream: number, bytes: number): void;
 }
@@ -21,12 +22,18 @@ export interface Inbox {
 interface Block {
   readonly stream: number;
   readonly flags: number;
-  readonly bytes: Buffer;
+  readonly pieces: Buffer[];
+  size: number;
 }
+
+/** Of a header block, beyond which the connection ends. */
+const MAX_BLOCK_BYTES = 1 << 20;
+const MAX_PIECES = 128;
+/** Of what is said with a goodbye, in bytes. */
+const MAX_WORDS = 200;
 
 export class InboxReader {
   private readonly inbox: Inbox;
-  private readonly maxHeaderBytes: number;
   private readonly decoder: HeaderDecoder;
   private readonly frames = new FrameReader((type, flags, stream, payload) =>
     this.onFrame(type, flags, stream, payload),
@@ -35,15 +42,23 @@ export class InboxReader {
   private readonly on: Readonly<Record<number, (stream: number, payload: Buffer, flags: number) => void>> = {
     [Frame.DATA]: (stream, payload, flags) =>
       this.inbox.onData(of(stream), unpadded(payload, flags), (flags & Flag.END_STREAM) !== 0, payload.length),
-    [Frame.HEADERS]: (stream, payload, flags) =>
-      this.onBlock({ stream: of(stream), flags, bytes: unprioritized(unpadded(payload, flags), flags) }),
-    [Frame.CONTINUATION]: (stream, payload, flags) => this.onMore(stream, payload, flags),
+    [Frame.HEADERS]: (stream, payload, flags) => {
+      this.block = { stream: of(stream), flags, pieces: [], size: 0 };
+      this.onPiece(this.block, unprioritized(unpadded(payload, flags), flags), flags);
+    },
+    [Frame.CONTINUATION]: (_stream, payload, flags) => {
+      if (!this.block) throw wrong('headers go on that did not begin');
+      this.onPiece(this.block, payload, flags);
+    },
     [Frame.RST_STREAM]: (stream, payload) => this.inbox.onReset(of(stream), exactly(4, payload).readUInt32BE(0)),
     [Frame.SETTINGS]: (_stream, payload, flags) => this.onSettings(payload, flags),
     [Frame.PING]: (_stream, payload, flags) => {
       if ((flags & Flag.ACK) === 0) this.inbox.onPing(exactly(8, payload));
     },
-    [Frame.GOAWAY]: (_stream, payload) => this.inbox.onGoAway(numberOf(payload)),
+    [Frame.GOAWAY]: (_stream, payload) => {
+      const words = payload.toString('latin1', 8, 8 + MAX_WORDS).replace(/[^ -~]/g, '?');
+      this.inbox.onGoAway(numberOf(payload), `code ${numberOf(payload.subarray(4))} ${words}`.trimEnd());
+    },
     [Frame.WINDOW_UPDATE]: (stream, payload) => {
       const bytes = numberOf(exactly(4, payload));
       if (bytes === 0) throw wrong('a window grows by nothing');
@@ -59,7 +74,6 @@ export class InboxReader {
   /** `maxHeaderBytes` of all headers that come at once. */
   constructor(inbox: Inbox, maxHeaderBytes: number) {
     this.inbox = inbox;
-    this.maxHeaderBytes = maxHeaderBytes;
     this.decoder = new HeaderDecoder(maxHeaderBytes);
   }
 
@@ -80,23 +94,16 @@ export class InboxReader {
     this.on[type]?.(stream, payload, flags);
   }
 
-  private onBlock(block: Block): void {
-    const { stream, flags, bytes } = block;
-    if (bytes.length > this.maxHeaderBytes) {
-      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, `headers of more than ${this.maxHeaderBytes} bytes`);
+  private onPiece(block: Block, piece: Buffer, flags: number): void {
+    const { stream, pieces } = block;
+    block.size += piece.length;
+    if (block.size > MAX_BLOCK_BYTES || pieces.length === MAX_PIECES) {
+      throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, 'headers do not come to their end');
     }
-    if ((flags & Flag.END_HEADERS) === 0) {
-      this.block = { ...block, bytes: Buffer.from(bytes) };
-      return;
-    }
+    if ((flags & Flag.END_HEADERS) === 0) return void pieces.push(Buffer.from(piece));
     this.block = undefined;
-    this.inbox.onHeaders(stream, this.decoder.decode(bytes), (flags & Flag.END_STREAM) !== 0);
-  }
-
-  private onMore(stream: number, payload: Buffer, flags: number): void {
-    if (!this.block) throw wrong('headers go on that did not begin');
-    const bytes = Buffer.concat([this.block.bytes, payload]);
-    this.onBlock({ stream, flags: this.block.flags | (flags & Flag.END_HEADERS), bytes });
+    const bytes = pieces.length === 0 ? piece : Buffer.concat([...pieces, piece]);
+    this.inbox.onHeaders(stream, this.decoder.decode(bytes), (block.flags & Flag.END_STREAM) !== 0);
   }
 
   private onSettings(payload: Buffer, flags: number): void {

@@ -1,10 +1,19 @@
 /** What is sent to the app on a connection over HTTP/2: within its windows, and in one write what goes in one turn. */
 
 import { HeaderEncoder } from '../lib/hpack.ts';
-import { ErrorCode, Flag, Frame, FrameWriter, Http2Error, MAX_FRAME_BYTES } from './http2-frames.ts';
+import {
+  ErrorCode,
+  Flag,
+  Frame,
+  FrameWriter,
+  Http2Error,
+  LARGEST_WINDOW_BYTES,
+  MAX_FRAME_BYTES,
+} from './http2-frames.ts';
 
 export const DEFAULT_WINDOW_BYTES = 65_535;
-const MAX_WINDOW_BYTES = 2 ** 31 - 1;
+/** Answers to pings and settings that the app has not taken. It asks and does not read. */
+const MAX_ANSWERS = 10_000;
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 /** A request as it leaves. */
@@ -24,7 +33,7 @@ export class Outbox {
   /** Of a stream that begins. */
   streamWindow = DEFAULT_WINDOW_BYTES;
   maxFrameBytes = MAX_FRAME_BYTES;
-  private readonly onFrames: (frames: Buffer) => void;
+  private readonly onFrames: (frames: Buffer) => boolean;
   private readonly encoder = new HeaderEncoder();
   private readonly writer = new FrameWriter();
   /** What lasting headers are in bytes, while the app remembers as many as then. */
@@ -32,10 +41,11 @@ export class Outbox {
   /** They wait for a window. */
   private readonly blocked = new Set<Sending>();
   private window = DEFAULT_WINDOW_BYTES;
+  private answers = 0;
   private flushing = false;
 
-  /** `onFrames` writes. `settings` are ours, `windowBytes` what the app may send before it hears that it was read. */
-  constructor(onFrames: (frames: Buffer) => void, settings: Buffer, windowBytes: number) {
+  /** `onFrames` writes, and says whether nothing waits before them. `settings` are ours, `windowBytes` what the app may send before it hears that it was read. */
+  constructor(onFrames: Outbox['onFrames'], settings: Buffer, windowBytes: number) {
     this.onFrames = onFrames;
     this.writer.raw(PREFACE);
     this.writer.frame(Frame.SETTINGS, 0, 0, settings);
@@ -68,8 +78,9 @@ export class Outbox {
     this.flushSoon();
   }
 
-  /** Its settings or its ping were taken. */
+  /** Its settings or its ping were taken. Throws Http2Error. */
   acknowledge(type: typeof Frame.SETTINGS | typeof Frame.PING, payload: Uint8Array): void {
+    if (++this.answers > MAX_ANSWERS) throw new Http2Error(ErrorCode.ENHANCE_YOUR_CALM, 'it does not read answers');
     this.writer.frame(type, Flag.ACK, 0, payload);
     this.flushSoon();
   }
@@ -83,7 +94,7 @@ export class Outbox {
   /** The app takes so many bytes more: of a stream, or in all. Throws Http2Error. */
   grow(sending: Sending | undefined, bytes: number): void {
     const window = (sending ? sending.window : this.window) + bytes;
-    if (window > MAX_WINDOW_BYTES) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, 'a window is too large');
+    if (window > LARGEST_WINDOW_BYTES) throw new Http2Error(ErrorCode.FLOW_CONTROL_ERROR, 'a window is too large');
     if (sending) sending.window = window;
     else this.window = window;
     for (const waiting of [...this.blocked]) this.send(waiting);
@@ -131,6 +142,6 @@ export class Outbox {
 
   private flush(): void {
     const frames = this.writer.take();
-    if (frames.length > 0) this.onFrames(frames);
+    if (frames.length > 0 && this.onFrames(frames)) this.answers = 0;
   }
 }

@@ -31,9 +31,14 @@ export class RelayClient {
     this.inHand++;
     stream.once('close', () => {
       letGo(stream);
-      if (--this.inHand === 0) this.resting = setTimeout(() => this.session?.close(), this.idleMs).unref();
+      if (--this.inHand === 0) this.rest();
     });
     return stream;
+  }
+
+  private rest(): void {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.session?.close(), this.idleMs).unref();
   }
 
   /** Ends the connection and what is on it. */
@@ -61,6 +66,7 @@ export class RelayClient {
     });
     session.setMaxListeners(0);
     this.session = session;
+    this.rest(); // a call may be refused before it is one
     return session;
   }
 }

@@ -59,8 +59,11 @@ export class HeaderDecoder {
     this.maxBytes = maxBytes;
   }
 
-  /** Names and values in turn. Throws HpackError, after which the connection cannot be read any more. */
-  decode(block: Buffer): string[] {
+  /**
+   * Names and values in turn; undefined where they are larger than may be. Throws HpackError, after which the connection
+   * cannot be read any more.
+   */
+  decode(block: Buffer): string[] | undefined {
     const fields: string[] = [];
     let size = 0;
     this.bytes = block;
@@ -73,10 +76,9 @@ export class HeaderDecoder {
       }
       const [name, value] = this.field(first);
       size += name.length + value.length;
-      if (size > this.maxBytes) throw new HpackError(`headers of more than ${this.maxBytes} bytes`);
-      fields.push(name, value);
+      if (size <= this.maxBytes) fields.push(name, value);
     }
-    return fields;
+    return size <= this.maxBytes ? fields : undefined;
   }
 
   private field(first: number): readonly [name: string, value: string] {

@@ -3,9 +3,22 @@
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { GrpcClient } from '../../../src/channels/grpc-client.ts';
-import { frame, PREFACE } from '../../_support/frames.ts';
+import { framed } from '../../../src/channels/framing.ts';
+import { frame, headersFrame, PREFACE, type Field } from '../../_support/frames.ts';
 
-const SETTINGS = 4;
+export const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [
+  0, 1, 3, 4, 6, 7, 8, 9,
+];
+export const [END_STREAM, END_HEADERS, PADDED, PRIORITY] = [1, 4, 8, 32];
+export const OK: Field[] = [
+  [':status', '200'],
+  ['content-type', 'application/grpc'],
+];
+export const DONE: Field[] = [['grpc-status', '0']];
+export const ANSWER = framed([Buffer.from('yes')]);
+
+export const answered = (stream: number): Buffer =>
+  Buffer.concat([headersFrame(stream, OK), frame(DATA, 0, stream, ANSWER), headersFrame(stream, DONE, true)]);
 
 export interface Got {
   readonly type: number;
@@ -81,3 +94,16 @@ export async function startApp(
   });
   return { client, got, sockets };
 }
+
+export const call = (app: App, message = Buffer.alloc(0), metadata: string[] = []): Promise<Buffer> =>
+  app.client.call('/a.B/C', message, metadata, new AbortController().signal);
+
+/** Answers a call when its request is whole. */
+export const onRequest =
+  (answer: (stream: number, socket: Socket) => void) =>
+  ({ flags, stream, type }: Got, socket: Socket): void => {
+    if (type === DATA && (flags & END_STREAM) !== 0) answer(stream, socket);
+  };
+
+export const answering = (bytes: (stream: number) => Buffer): ReturnType<typeof onRequest> =>
+  onRequest((stream, socket) => void socket.write(bytes(stream)));

@@ -1,38 +1,34 @@
 /** An app that writes single frames, and what comes of them. */
 
-import { createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'ava';
-import { GrpcClient } from '../../../src/channels/grpc-client.ts';
 import { GrpcCallError } from '../../../src/channels/call-end.ts';
 import { framed } from '../../../src/channels/framing.ts';
-import { frame, headersFrame, type Field } from '../../_support/frames.ts';
+import { frame, headersFrame } from '../../_support/frames.ts';
 import { until } from '../../_support/until.ts';
-import { number32, settings, startApp, type App, type Got } from './_frame-app.ts';
-
-const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [0, 1, 3, 4, 6, 7, 8, 9];
-const [END_STREAM, END_HEADERS, PADDED, PRIORITY] = [1, 4, 8, 32];
-const OK: Field[] = [
-  [':status', '200'],
-  ['content-type', 'application/grpc'],
-];
-const DONE: Field[] = [['grpc-status', '0']];
-const ANSWER = framed([Buffer.from('yes')]);
-
-const answered = (stream: number): Buffer =>
-  Buffer.concat([headersFrame(stream, OK), frame(DATA, 0, stream, ANSWER), headersFrame(stream, DONE, true)]);
-
-const call = (app: App, message = Buffer.alloc(0), metadata: string[] = []): Promise<Buffer> =>
-  app.client.call('/a.B/C', message, metadata, new AbortController().signal);
-
-/** Answers a call when its request is whole. */
-const onRequest =
-  (answer: (stream: number, socket: Socket) => void) =>
-  ({ flags, stream, type }: Got, socket: Socket): void => {
-    if (type === DATA && (flags & END_STREAM) !== 0) answer(stream, socket);
-  };
-
-const answering = (bytes: (stream: number) => Buffer): ReturnType<typeof onRequest> =>
-  onRequest((stream, socket) => void socket.write(bytes(stream)));
+import {
+  ANSWER,
+  answered,
+  answering,
+  call,
+  CONTINUATION,
+  DATA,
+  DONE,
+  END_HEADERS,
+  END_STREAM,
+  GOAWAY,
+  HEADERS,
+  number32,
+  OK,
+  onRequest,
+  PADDED,
+  PING,
+  PRIORITY,
+  RST_STREAM,
+  SETTINGS,
+  settings,
+  startApp,
+  WINDOW_UPDATE,
+} from './_frame-app.ts';
 
 test('an answer is read, however it is cut', async (t) => {
   const app = await startApp(
@@ -223,85 +219,4 @@ test('an app that remembers no headers is told so before the first', async (t) =
   const heads = app.got.filter(({ type }) => type === HEADERS);
   await call(app);
   t.is(heads[0]?.payload[0], 0x20);
-});
-
-for (const [what, bytes, code] of [
-  ['an answer of HTTP/1.1', () => Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), 14],
-  [
-    'headers of 70 KB',
-    () =>
-      Buffer.concat([
-        headersFrame(1, OK).fill(0, 4, 5),
-        ...Array.from({ length: 5 }, () => frame(CONTINUATION, 0, 1, Buffer.alloc(15_000))),
-      ]),
-    14,
-  ],
-  ['an index that nothing has', () => frame(HEADERS, END_HEADERS, 1, Buffer.from([0xff, 0x70])), 14],
-  ['data of no stream', () => frame(DATA, 0, 0, Buffer.from('x')), 14],
-  ['more padding than bytes', () => frame(DATA, PADDED, 1, Buffer.from([9, 1])), 14],
-  ['something else within headers', () => Buffer.concat([frame(HEADERS, 0, 1, Buffer.from([0x88])), answered(1)]), 14],
-  ['a window that grows by nothing', () => frame(WINDOW_UPDATE, 0, 0, number32(0)), 14],
-  ['a window without end', () => frame(WINDOW_UPDATE, 0, 0, number32(0x7f_ff_ff_ff)), 14],
-  ['a promise', () => frame(5, END_HEADERS, 1, Buffer.alloc(4)), 14],
-  ['a ping that is too short', () => frame(PING, 0, 0, Buffer.from('1')), 14],
-  ['a reset', () => frame(RST_STREAM, 0, 1, number32(2)), 13],
-  ['a reset for its size', () => frame(RST_STREAM, 0, 1, number32(11)), 8],
-  ['an end without a status', () => headersFrame(1, OK, true), 13],
-  ['a status of HTTP', () => headersFrame(1, [[':status', '503']], true), 14],
-  [
-    'a page',
-    () =>
-      headersFrame(
-        1,
-        [
-          [':status', '200'],
-          ['content-type', 'text/html'],
-        ],
-        true,
-      ),
-    2,
-  ],
-] as const) {
-  test(`${what} ends a call, and the next one has a connection`, async (t) => {
-    let isFirst = true;
-    const app = await startApp(
-      t,
-      onRequest((stream, socket) => {
-        socket.write(isFirst ? bytes() : answered(stream));
-        isFirst = false;
-      }),
-    );
-    await t.throwsAsync(call(app), { instanceOf: GrpcCallError, code } as object);
-    t.is(String(await call(app)), 'yes');
-  });
-}
-
-test('the end of a connection ends its calls, and the next one has another', async (t) => {
-  const app = await startApp(
-    t,
-    onRequest((stream, socket) => {
-      if (app.sockets.length === 1) socket.end();
-      else socket.write(answered(stream));
-    }),
-  );
-  const lost = { instanceOf: GrpcCallError, code: 14, message: 'the connection was lost' } as object;
-  await Promise.all([t.throwsAsync(call(app), lost), t.throwsAsync(call(app), lost)]);
-  t.is(String(await call(app)), 'yes');
-});
-
-test('an app that is not there is told of as such', async (t) => {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  const client = new GrpcClient({
-    host: '127.0.0.1',
-    port,
-    tls: false,
-    maxMessageBytes: 0,
-    idleMs: 1000,
-    onCall: undefined,
-  });
-  const error = await t.throwsAsync(client.call('/a.B/C', Buffer.alloc(0), [], new AbortController().signal));
-  t.regex(error.message, /ECONNREFUSED/);
 });

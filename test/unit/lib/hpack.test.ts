@@ -55,11 +55,12 @@ for (const [what, block] of [
   });
 }
 
-test('headers are read up to a size, though few bytes may name much', (t) => {
+test('headers are read up to a size, though few bytes may name much, and the table stays in step', (t) => {
   const decoder = new HeaderDecoder(1000);
   const entry = Buffer.concat([hex('4001 61 7f21'), Buffer.alloc(160, 'x')]);
-  t.is(decoder.decode(entry)[1]?.length, 160);
-  t.throws(() => decoder.decode(Buffer.alloc(7, 0xbe)), { instanceOf: HpackError });
+  t.is(decoder.decode(entry)?.[1]?.length, 160);
+  t.is(decoder.decode(Buffer.concat([Buffer.alloc(7, 0xbe), hex('4001 62 01 63')])), undefined);
+  t.deepEqual(decoder.decode(hex('be')), ['b', 'c']);
 });
 
 const FIELDS = [':method', 'POST', ':path', '/a.B/C', 'te', 'trailers'];
