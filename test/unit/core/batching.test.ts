@@ -56,7 +56,9 @@ test('an event that was given up while it waited for company is not delivered', 
 
 test('a batch is of one topic and one path', (t) => {
   const { recipient, given } = slow();
-  const bulk = batched(recipient, OPTIONS, new Set(), NEVER);
+  const closing = new AbortController();
+  t.teardown(() => closing.abort());
+  const bulk = batched(recipient, OPTIONS, new Set(), closing.signal);
   for (const more of [{}, { topic: 'u' }, { path: '/q' }, { topic: 'u' }, {}]) void bulk.deliver(eventOf(more), NEVER);
   t.deepEqual(
     given.map(({ events }) => events.map(({ topic, path }) => `${topic} ${path}`)),
