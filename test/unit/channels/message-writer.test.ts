@@ -18,7 +18,7 @@ const message = (data: Buffer, specVersion = '1.0'): TopicEventRequest => ({
 test('messages one after the other are encoded as each alone, small after large', (t) => {
   for (const size of [10, 5_000_000, 0, 70_000, 1]) {
     const one = message(Buffer.alloc(size, 1));
-    t.deepEqual(Buffer.from(encode(TopicEventRequest, one)), Buffer.from(TopicEventRequest.encode(one).finish()));
+    t.true(Buffer.from(encode(TopicEventRequest, one)).equals(TopicEventRequest.encode(one).finish()), `${size} bytes`);
   }
 });
 
