@@ -18,5 +18,5 @@ export async function payloadLimit(client: Client): Promise<number> {
   }
 }
 
-export const tooLarge = (bytes: number, limit: number): Error =>
-  new Error(`${bytes} bytes of payload are more than the server takes (proto-max-bulk-len ${limit})`);
+export const tooLarge = (bytes: number, limit: number): string =>
+  `${bytes} bytes of payload are more than the server takes (proto-max-bulk-len ${limit})`;

@@ -47,10 +47,7 @@ export class Publisher {
     try {
       const client = this.connection.client ?? (await this.connection.ready(PATIENCE_MS));
       const isLarge = bytes > ALWAYS_TAKEN && messages.some(({ data }) => data.length > ALWAYS_TAKEN);
-      const limit = isLarge ? await payloadLimit(client) : Infinity;
-      if (client instanceof Redis) return await this.addTogether(client, topic, messages, limit);
-      if (this.replication) return await this.addToNode(client, topic, messages, limit);
-      return await this.addEach(client, topic, messages, limit);
+      return await (isLarge ? this.addTaken(client, topic, messages) : this.add(client, topic, messages));
     } catch (error) {
       return refuse(messages, reasonOf(error));
     } finally {
@@ -58,12 +55,22 @@ export class Publisher {
     }
   }
 
-  private addTogether(
-    client: Redis,
-    topic: string,
-    messages: readonly OutboundMessage[],
-    limit: number,
-  ): Publication['done'] {
+  private add(client: Client, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+    if (client instanceof Redis) return this.addTogether(client, topic, messages);
+    return this.replication ? this.addToNode(client, topic, messages) : this.addEach(client, topic, messages);
+  }
+
+  /** Without those over which the server would end the connection. */
+  private async addTaken(client: Client, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
+    const limit = await payloadLimit(client);
+    const refused = messages.flatMap(({ data }, index) =>
+      data.length > limit ? [{ index, error: failure(tooLarge(data.length, limit)) }] : [],
+    );
+    const taken = [...messages.keys()].filter((index) => refused.every((one) => one.index !== index));
+    return [...refused, ...(await addSome(messages, taken, (some) => this.add(client, topic, some)))];
+  }
+
+  private addTogether(client: Redis, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
     const burst = this.bursts.get(client) ?? this.createBurst(client);
     const publication = new Publication(messages.length);
     const trim = this.trim();
@@ -71,14 +78,9 @@ export class Publisher {
       `*${7 + trim.length}\r\n${['XADD', topic, ...trim, '*', 'data'].map(bulkString).join('')}`,
     );
     for (const [index, { data, metadata }] of messages.entries()) {
-      const reply = new Reply(publication, index);
-      if (data.length > limit) {
-        reply.reject(tooLarge(data.length, limit));
-        continue;
-      }
       const json = JSON.stringify(metadata);
       const tail = json === '{}' ? NO_METADATA : `\r\n${METADATA}${bulkString(json)}`;
-      burst.add([head, `$${data.length}\r\n`, data, tail], reply);
+      burst.add([head, `$${data.length}\r\n`, data, tail], new Reply(publication, index));
     }
     return publication.done;
   }
@@ -94,34 +96,20 @@ export class Publisher {
     cluster: Cluster,
     topic: string,
     messages: readonly OutboundMessage[],
-    limit: number,
   ): Promise<readonly PublishFailure[]> {
-    const failures = await this.addTogether(await nodeOf(cluster, topic), topic, messages, limit);
+    const failures = await this.addTogether(await nodeOf(cluster, topic), topic, messages);
     const left = failures.filter(({ error }) => ELSEWHERE.test(error.message)).map(({ index }) => index);
     if (left.length === 0) return failures;
     const node = await nodeOf(cluster, topic, 'afresh');
-    const again = left.map((index) => messages[index] as OutboundMessage);
-    const failedAgain = await this.addTogether(node, topic, again, limit);
-    return [
-      ...failures.filter(({ index }) => !left.includes(index)),
-      ...failedAgain.map(({ index, error }) => ({ index: left[index] as number, error })),
-    ];
+    const failedAgain = await addSome(messages, left, (some) => this.addTogether(node, topic, some));
+    return [...failures.filter(({ index }) => !left.includes(index)), ...failedAgain];
   }
 
   /** On a cluster the client finds out where the topic is. */
-  private addEach(
-    client: Client,
-    topic: string,
-    messages: readonly OutboundMessage[],
-    limit: number,
-  ): Publication['done'] {
+  private addEach(client: Client, topic: string, messages: readonly OutboundMessage[]): Publication['done'] {
     const publication = new Publication(messages.length);
     for (const [index, { data, metadata }] of messages.entries()) {
       const reply = new Reply(publication, index);
-      if (data.length > limit) {
-        reply.reject(tooLarge(data.length, limit));
-        continue;
-      }
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
       const fields = ['data', bytes, 'metadata', JSON.stringify(metadata)];
       client.callBuffer('xadd', [topic, ...this.trim(), '*', ...fields]).then(
@@ -184,6 +172,16 @@ class Reply implements Waiter {
 }
 
 const failure = (reason: string): Error => new Error(`redis streams: error from publish: ${reasonOf(reason)}`);
+
+/** Adds those of these indices; their failures have them, too. */
+async function addSome(
+  messages: readonly OutboundMessage[],
+  indices: readonly number[],
+  add: (some: readonly OutboundMessage[]) => Publication['done'],
+): Promise<PublishFailure[]> {
+  const failures = await add(indices.map((index) => messages[index] as OutboundMessage));
+  return failures.map(({ index, error }) => ({ index: indices[index] as number, error }));
+}
 
 const refuse = (messages: readonly OutboundMessage[], reason: string): PublishFailure[] =>
   messages.map((_, index) => ({ index, error: failure(reason) }));
