@@ -5,6 +5,7 @@
 
 import { GrpcCode } from '../core/errors.ts';
 import type { Traffic } from '../core/traffic.ts';
+import { hostAndPort } from '../lib/host-and-port.ts';
 import { CallEnd, GrpcCallError } from './call-end.ts';
 import { framed, PREFIX_BYTES } from './framing.ts';
 import { Http2Connection, type Exchange, type ExchangeEnd, type Http2Where } from './http2-connection.ts';
@@ -85,8 +86,16 @@ export class GrpcClient {
     const known = this.lasting.get(path);
     if (known) return known;
     const { host, port, tls } = this.options;
-    const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-    const pseudo = [':method', 'POST', ':scheme', tls ? 'https' : 'http', ':path', path, ':authority', authority];
+    const pseudo = [
+      ':method',
+      'POST',
+      ':scheme',
+      tls ? 'https' : 'http',
+      ':path',
+      path,
+      ':authority',
+      hostAndPort(host, port),
+    ];
     const lasting = [...pseudo, 'te', 'trailers', 'content-type', 'application/grpc'];
     this.lasting.set(path, lasting);
     return lasting;

@@ -21,6 +21,7 @@ import type { SubscriptionSpec } from '../core/subscription.ts';
 import { httpStatusOf } from '../core/status-mapping.ts';
 import type { Traffic } from '../core/traffic.ts';
 import { bulkOptionsOf } from '../core/subscription-document.ts';
+import { hostAndPort } from '../lib/host-and-port.ts';
 import type { Log } from '../lib/log.ts';
 import { Semaphore } from '../lib/semaphore.ts';
 import { sleep } from '../lib/sleep.ts';
@@ -70,7 +71,7 @@ export class GrpcChannel implements AppChannel {
     const { tls, address: host, port, maxBodyBytes: maxMessageBytes, idleMs, traffic } = options;
     this.options = options;
     this.turns = options.maxConcurrency > 0 ? new Semaphore(options.maxConcurrency) : undefined;
-    const authority = `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const authority = `${tls ? 'https' : 'http'}://${hostAndPort(host, port)}`;
     this.relayed = new RelayClient(authority, idleMs);
     const onCall: Traffic['grpcCalled'] | undefined =
       traffic &&

@@ -4,6 +4,7 @@
  */
 
 import { MAX_CONNECTIONS, type AppClient, type AppRequest, type Reply } from './app-client.ts';
+import { hostAndPort } from '../lib/host-and-port.ts';
 import { HttpConnection, type Job } from './http-connection.ts';
 
 const SWEEP_MS = 500;
@@ -28,7 +29,7 @@ export class HttpClient implements AppClient {
   constructor(options: HttpClientOptions) {
     const { address, port } = options;
     this.options = options;
-    this.host = `${address.includes(':') ? `[${address}]` : address}:${port}`;
+    this.host = hostAndPort(address, port);
   }
 
   /** Rejects where there is no answer: no connection, a broken one, no HTTP, too much of it, or `signal` aborted. */

@@ -2,6 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import { H2CClient, Pool, type Dispatcher } from 'undici';
+import { hostAndPort } from '../lib/host-and-port.ts';
 import { MAX_CONNECTIONS, type AppClient, type AppRequest, type Reply } from './app-client.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -22,9 +23,8 @@ export class UndiciClient implements AppClient {
   private readonly maxBodyBytes: number;
 
   constructor({ address, port, tls, http2, maxBodyBytes }: UndiciClientOptions) {
-    const host = address.includes(':') ? `[${address}]` : address;
     this.maxBodyBytes = maxBodyBytes;
-    this.pool = new Pool(`${tls ? 'https' : 'http'}://${host}:${port}`, {
+    this.pool = new Pool(`${tls ? 'https' : 'http'}://${hostAndPort(address, port)}`, {
       connections: MAX_CONNECTIONS,
       headersTimeout: 0,
       bodyTimeout: 0,

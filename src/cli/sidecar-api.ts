@@ -1,6 +1,7 @@
 /** A sidecar's HTTP API, as far as the commands use it. */
 
 import { request as plain, type RequestOptions } from 'node:http';
+import { hostAndPort } from '../lib/host-and-port.ts';
 import { socketFault, socketPath } from '../lib/listen.ts';
 import type { Instance } from '../lib/registry.ts';
 import { Exit, Failure, usage } from './failure.ts';
@@ -17,7 +18,7 @@ export interface Address {
 
 export function hostAddress(host: string, port: number): Address {
   return {
-    shown: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    shown: hostAndPort(host, port),
     secure: false,
     prefix: '',
     options: { host, port },
