@@ -120,7 +120,11 @@ export class Http2Connection {
   /** Ends an exchange, which hears of it. */
   cancel(exchange: Exchange): void {
     if (this.waiting.delete(exchange)) return exchange.onEnd({ code: ErrorCode.CANCEL });
-    for (const stream of this.streams.values()) if (stream.exchange === exchange) this.reset(stream);
+    for (const stream of this.streams.values()) {
+      if (stream.exchange !== exchange) continue;
+      this.outbox.reset(stream.id, ErrorCode.CANCEL);
+      this.end(stream, { code: ErrorCode.CANCEL });
+    }
   }
 
   /** Takes no exchange any more, and closes when the last has ended. */
@@ -225,11 +229,6 @@ export class Http2Connection {
   private answered(stream: Stream): void {
     if (stream.sent < stream.body.length) this.outbox.reset(stream.id, ErrorCode.CANCEL);
     this.end(stream, { code: ErrorCode.NO_ERROR });
-  }
-
-  private reset(stream: Stream): void {
-    this.outbox.reset(stream.id, ErrorCode.CANCEL);
-    this.end(stream, { code: ErrorCode.CANCEL });
   }
 
   private end(stream: Stream, end: ExchangeEnd): void {

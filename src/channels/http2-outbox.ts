@@ -11,7 +11,7 @@ import {
   MAX_FRAME_BYTES,
 } from './http2-frames.ts';
 
-export const DEFAULT_WINDOW_BYTES = 65_535;
+const DEFAULT_WINDOW_BYTES = 65_535;
 /** Answers to pings and settings that the app has not taken. It asks and does not read. */
 const MAX_ANSWERS = 10_000;
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
