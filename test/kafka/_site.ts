@@ -1,6 +1,7 @@
 /** What the tests on Kafka stand on. */
 
 import type { ExecutionContext } from 'ava';
+import kafkajs from 'kafkajs';
 import { kafkaBroker } from '../../src/brokers/kafka/broker.ts';
 import { opener } from '../_support/broker-site.ts';
 import { until } from '../_support/until.ts';
@@ -12,6 +13,17 @@ export const QUICK = { authType: 'none', initialOffset: 'oldest', heartbeatInter
 export const MORTAL = { ...QUICK, sessionTimeout: '1s' };
 
 export const openSite = opener(kafkaBroker, QUICK);
+
+/** What everybody may do with a topic, or may not. */
+export const ruleOf = (resourceName: string, operation: number, permissionType: number) => ({
+  resourceType: kafkajs.AclResourceTypes.TOPIC,
+  resourceName,
+  resourcePatternType: kafkajs.ResourcePatternTypes.LITERAL,
+  principal: 'User:ANONYMOUS',
+  host: '*',
+  operation,
+  permissionType,
+});
 
 let trips = 0;
 

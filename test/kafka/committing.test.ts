@@ -6,9 +6,9 @@ import type { Outcome } from '../../src/core/broker.ts';
 import { publish, Recorder, retry, subscribe, SUCCESS, text, textOf, texts } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { until } from '../_support/until.ts';
-import { openSite } from './_site.ts';
+import { openSite, ruleOf } from './_site.ts';
 
-const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
+const { AclOperationTypes, AclPermissionTypes } = kafkajs;
 
 const ends: (() => Promise<void>)[] = [];
 let server: KafkaServer;
@@ -42,19 +42,10 @@ async function committed(groupId: string, topic: string): Promise<number> {
 
 test('a topic whose offsets may not be committed is refused alone', async (t) => {
   await Promise.all(['secret', 'open'].map((topic) => server.createTopic(topic, 2)));
-  const rule = (operation: number, permissionType: number) => ({
-    resourceType: AclResourceTypes.TOPIC,
-    resourceName: 'secret',
-    resourcePatternType: ResourcePatternTypes.LITERAL,
-    principal: 'User:ANONYMOUS',
-    host: '*',
-    operation,
-    permissionType,
-  });
   await admin.createAcls({
     acl: [
-      rule(AclOperationTypes.READ, AclPermissionTypes.DENY),
-      rule(AclOperationTypes.DESCRIBE, AclPermissionTypes.ALLOW),
+      ruleOf('secret', AclOperationTypes.READ, AclPermissionTypes.DENY),
+      ruleOf('secret', AclOperationTypes.DESCRIBE, AclPermissionTypes.ALLOW),
     ],
   });
   const { broker } = await open(t, 'partly', { initialOffset: 'newest' });

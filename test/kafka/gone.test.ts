@@ -6,9 +6,9 @@ import type { Broker, Outcome } from '../../src/core/broker.ts';
 import { publish, Recorder, retry, subscribe, SUCCESS, text, texts, textOf } from '../conformance/bench.ts';
 import { KafkaServer } from '../_support/kafka.ts';
 import { until } from '../_support/until.ts';
-import { openSite } from './_site.ts';
+import { openSite, ruleOf } from './_site.ts';
 
-const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
+const { AclOperationTypes, AclPermissionTypes } = kafkajs;
 
 const ends: (() => Promise<void>)[] = [];
 let server: KafkaServer;
@@ -33,15 +33,7 @@ const open = (t: ExecutionContext, group: string, settings: Record<string, strin
   openSite(t, { brokers: server.address, ...settings }, group);
 const PARK = retry(Infinity);
 
-const denialOf = (resourceName: string) => ({
-  resourceType: AclResourceTypes.TOPIC,
-  resourceName,
-  resourcePatternType: ResourcePatternTypes.LITERAL,
-  principal: 'User:ANONYMOUS',
-  host: '*',
-  operation: AclOperationTypes.READ,
-  permissionType: AclPermissionTypes.DENY,
-});
+const denialOf = (topic: string) => ruleOf(topic, AclOperationTypes.READ, AclPermissionTypes.DENY);
 
 test('a topic that may not be read any more says so once, and goes on when it may', async (t) => {
   await server.createTopic('forbidden', 4);
